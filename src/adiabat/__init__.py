@@ -1,0 +1,1 @@
+"""adiabat: one equivariant model for the potential-energy surface and the electronic Hamiltonian."""

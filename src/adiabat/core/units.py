@@ -1,0 +1,39 @@
+"""Every conversion factor of the package, in one place.
+
+adiabat works in eV, Å, e and fs. A reader, engine or writer multiplies by one of these factors at its border
+and nowhere else. Values are those of the installed SciPy's CODATA edition.
+"""
+
+from typing import Final
+
+from scipy import constants
+
+HARTREE: Final[float] = constants.physical_constants["Hartree energy in eV"][0]
+"""1 Hartree in eV."""
+
+BOHR: Final[float] = constants.physical_constants["Bohr radius"][0] * 1e10
+"""1 Bohr in Å."""
+
+RYDBERG: Final[float] = HARTREE / 2
+"""1 Rydberg in eV."""
+
+KCAL_PER_MOL: Final[float] = constants.kilo * constants.calorie / constants.N_A / constants.e
+"""1 kcal/mol in eV."""
+
+KJ_PER_MOL: Final[float] = constants.kilo / constants.N_A / constants.e
+"""1 kJ/mol in eV."""
+
+GPA: Final[float] = constants.giga * 1e-30 / constants.e
+"""1 GPa in eV/Å³."""
+
+KBAR: Final[float] = GPA / 10
+"""1 kbar in eV/Å³."""
+
+DEBYE: Final[float] = 1e-21 / constants.c / constants.e * 1e10
+"""1 Debye in e·Å."""
+
+BOLTZMANN: Final[float] = constants.physical_constants["Boltzmann constant in eV/K"][0]
+"""k_B in eV/K."""
+
+MICRO_HARTREE: Final[float] = HARTREE * 1e-6
+"""1 µHa in eV, the unit in which Hamiltonian errors are quoted."""
