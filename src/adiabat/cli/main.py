@@ -1,0 +1,127 @@
+"""The ``adiabat`` command: a table of subcommands, imported only when called, and one way to report errors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from adiabat.core.errors import AdiabatError
+
+EXIT_USER_ERROR: Final = 1
+EXIT_INTERRUPTED: Final = 130
+"""What a shell expects of a program that was ended with Ctrl-C: 128 + SIGINT."""
+
+
+@dataclass(frozen=True)
+class LazyCommand:
+    """A subcommand that is imported when it is called, so that ``adiabat --help`` need not load PyTorch.
+
+    Attributes:
+        module: where it is defined.
+        attribute: its function, or its ``typer.Typer`` if it has subcommands of its own.
+        summary: the line that stands in the overview.
+    """
+
+    module: str
+    attribute: str
+    summary: str
+
+
+COMMANDS: Final[Mapping[str, LazyCommand]] = {
+    "quickstart": LazyCommand("adiabat.cli.quickstart", "quickstart", "Run the whole chain on water, with a page."),
+    "label": LazyCommand("adiabat.cli.label", "label", "Compute labels for structures with a reference engine."),
+    "data": LazyCommand("adiabat.cli.data", "app", "Import, inspect, audit, split and export datasets."),
+    "train": LazyCommand("adiabat.cli.train", "train", "Train a model on any of energy, forces, stress and H."),
+    "evaluate": LazyCommand("adiabat.cli.evaluate", "evaluate", "Compare a model with labels it has not seen."),
+    "md": LazyCommand("adiabat.cli.md", "md", "Run molecular dynamics, with electronic structure on request."),
+    "model": LazyCommand("adiabat.cli.model", "app", "Look into a model file."),
+    "schema": LazyCommand("adiabat.cli.schema", "schema", "Print the JSON Schema of a configuration."),
+}
+
+
+def load_command(name: str) -> TyperCommand | TyperGroup:
+    """Import a subcommand and turn it into a command."""
+    entry = COMMANDS[name]
+    target = getattr(import_module(entry.module), entry.attribute)
+    if not isinstance(target, typer.Typer):
+        function, target = target, typer.Typer(add_completion=False)
+        target.command(name)(function)
+    command: Any = get_command(target)
+    command.name = name
+    return command
+
+
+class LazyGroup(TyperGroup):
+    """A group that lists the table and imports the one command that is called."""
+
+    def __init__(self, **attributes: Any) -> None:
+        """Fill the group with a placeholder, name and summary, for each command of the table."""
+        super().__init__(**attributes)
+        for name, entry in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=entry.summary))
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of the table, which is the order of a project."""
+        return list(self.commands)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Put the imported command in place of its placeholder."""
+        if args and args[0] in COMMANDS:
+            self.add_command(load_command(args[0]))
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a user's error ends in three parts and exit code 1, Ctrl-C in 130."""
+        try:
+            return super().invoke(ctx)
+        except AdiabatError as error:
+            if ctx.params["debug"]:
+                raise
+            print_error(error)
+            raise typer.Exit(EXIT_USER_ERROR) from error
+        except KeyboardInterrupt as interrupt:
+            Console(stderr=True).print("interrupted", style="bold red")
+            raise typer.Exit(EXIT_INTERRUPTED) from interrupt
+
+
+def print_error(error: AdiabatError) -> None:
+    """Write what was got, what was expected and what to try to stderr."""
+    message = Text()
+    for label, style, text in (
+        ("got", "bold red", error.got),
+        ("expected", "bold", error.expected),
+        ("try", "bold green", error.suggestion),
+    ):
+        message.append(f"{label}: ", style=style).append(f"{text}\n")
+    # Long paths and commands stay in one piece, so that they can be copied.
+    Console(stderr=True, soft_wrap=True).print(message, end="")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"adiabat {metadata.version('adiabat')}")
+        raise typer.Exit
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def adiabat(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """One model for the potential-energy surface and the electronic Hamiltonian."""
+
+
+def main() -> None:
+    """Entry point of the ``adiabat`` script."""
+    app(prog_name="adiabat")
