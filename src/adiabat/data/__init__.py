@@ -1,0 +1,1 @@
+"""Structures, labelled records, the dataset store, graphs, readers, audits and splits."""

@@ -1,0 +1,200 @@
+"""A structure as the graph that a model reads: atoms, and directed edges between neighbors within a cutoff.
+
+r_ij = r_j + S·cell − r_i,   |r_ij| < cutoff,   for edge e: i = edge_index[0, e], j = edge_index[1, e]
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from vesin import NeighborList
+
+from adiabat.core.errors import StructureError
+from adiabat.data.structure import OVERLAP_DISTANCE, Structure, overlapping_atoms
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """One structure, or a batch of several, as tensors.
+
+    Every edge has its reverse, and edges are sorted by centre. Pairs are the atom pairs of the operator head: all
+    ordered pairs within its own radius; their lists are empty when no operator is asked for.
+
+    Attributes:
+        atomic_numbers: (n_atoms,) int64.
+        positions: (n_atoms, 3) in Å.
+        cell: (n_structures, 3, 3) in Å, rows are lattice vectors.
+        pbc: (n_structures, 3) bool.
+        edge_index: (2, n_edges) int64; row 0 the centre i, row 1 the neighbor j.
+        edge_shift: (n_edges, 3) whole cells S, in the dtype of ``positions``.
+        structure_index: (n_atoms,) int64, the structure that an atom belongs to.
+        n_structures: number of structures.
+        pair_index: (2, n_pairs) int64, as ``edge_index``.
+        pair_shift: (n_pairs, 3), as ``edge_shift``.
+        pair_reverse: (n_pairs,) int64, the index of the pair (j, i, −S).
+    """
+
+    atomic_numbers: Tensor
+    positions: Tensor
+    cell: Tensor
+    pbc: Tensor
+    edge_index: Tensor
+    edge_shift: Tensor
+    structure_index: Tensor
+    n_structures: int
+    pair_index: Tensor
+    pair_shift: Tensor
+    pair_reverse: Tensor
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms of all structures."""
+        return self.atomic_numbers.shape[0]
+
+    @property
+    def n_edges(self) -> int:
+        """Number of directed edges of all structures."""
+        return self.edge_index.shape[1]
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Graph":
+        """Move all tensors to ``device`` and floating-point ones to ``dtype``."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        moved = {
+            name: value.to(device=device, dtype=dtype if value.is_floating_point() else None)
+            for name, value in values.items()
+            if isinstance(value, Tensor)
+        }
+        return Graph(**{**values, **moved})
+
+
+def build_graph(
+    structure: Structure,
+    cutoff: float,
+    *,
+    pair_radius: float | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> Graph:
+    """Find all neighbors of a molecule, slab or crystal.
+
+    Args:
+        structure: cells may be smaller than the cutoff, skewed or left-handed.
+        cutoff: radius of the edges in Å.
+        pair_radius: radius of the operator head's pairs in Å; ``math.inf`` takes all pairs of a molecule; None, none.
+        dtype: of positions, cell and shifts.
+
+    Raises:
+        StructureError: two atoms nearer than ``OVERLAP_DISTANCE``, periodic images included, or an infinite
+            ``pair_radius`` for a periodic structure.
+    """
+    edge_index, edge_shift = _neighbors(structure, cutoff)
+    pair_index, pair_shift = _pairs(structure, pair_radius)
+    return Graph(
+        atomic_numbers=torch.from_numpy(np.array(structure.atomic_numbers, dtype=np.int64)),
+        positions=torch.from_numpy(np.array(structure.positions)).to(dtype),
+        cell=torch.from_numpy(np.array(structure.cell)).to(dtype)[None],
+        pbc=torch.from_numpy(np.array(structure.pbc, dtype=bool))[None],
+        edge_index=torch.from_numpy(edge_index),
+        edge_shift=torch.from_numpy(edge_shift).to(dtype),
+        structure_index=torch.zeros(structure.n_atoms, dtype=torch.int64),
+        n_structures=1,
+        pair_index=torch.from_numpy(pair_index),
+        pair_shift=torch.from_numpy(pair_shift).to(dtype),
+        pair_reverse=torch.from_numpy(_reverse(pair_index, pair_shift)),
+    )
+
+
+def collate(graphs: Sequence[Graph]) -> Graph:
+    """Join graphs into one batch; atom, edge and pair order is kept, structure by structure."""
+    atom_counts = [graph.n_atoms for graph in graphs]
+    pair_counts = [graph.pair_reverse.shape[0] for graph in graphs]
+    structure_counts = [graph.n_structures for graph in graphs]
+    device = graphs[0].positions.device
+    first_atom = _starts(atom_counts, device)
+
+    def joined(name: str, dim: int = 0) -> Tensor:
+        return torch.cat([getattr(graph, name) for graph in graphs], dim)
+
+    def shifted(name: str, starts: Tensor, counts: list[int]) -> Tensor:
+        offset = torch.repeat_interleave(starts, torch.tensor(counts, device=device), output_size=sum(counts))
+        return joined(name, -1) + offset
+
+    return Graph(
+        atomic_numbers=joined("atomic_numbers"),
+        positions=joined("positions"),
+        cell=joined("cell"),
+        pbc=joined("pbc"),
+        edge_index=shifted("edge_index", first_atom, [graph.n_edges for graph in graphs]),
+        edge_shift=joined("edge_shift"),
+        structure_index=shifted("structure_index", _starts(structure_counts, device), atom_counts),
+        n_structures=sum(structure_counts),
+        pair_index=shifted("pair_index", first_atom, pair_counts),
+        pair_shift=joined("pair_shift"),
+        pair_reverse=shifted("pair_reverse", _starts(pair_counts, device), pair_counts),
+    )
+
+
+def _starts(counts: list[int], device: torch.device) -> Tensor:
+    return torch.tensor(np.concatenate([[0], np.cumsum(counts)[:-1]]), dtype=torch.int64, device=device)
+
+
+def _neighbors(structure: Structure, cutoff: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Edges (2, n_edges) and shifts (n_edges, 3), sorted by centre, neighbor and shift."""
+    radius = max(cutoff, OVERLAP_DISTANCE)
+    search = NeighborList(cutoff=radius, full_list=True)
+    periodic = [bool(flag) for flag in structure.pbc]
+    i, j, shift, distance = search.compute(
+        points=np.ascontiguousarray(structure.positions, dtype=np.float64),
+        box=_completed_cell(structure),
+        periodic=periodic,
+        quantities="ijSd",
+    )
+    i, j, shift = i.astype(np.int64), j.astype(np.int64), shift.astype(np.int64)
+    nearest = int(distance.argmin()) if len(distance) else None
+    if nearest is not None and distance[nearest] < OVERLAP_DISTANCE:
+        raise overlapping_atoms((int(i[nearest]), int(j[nearest])), float(distance[nearest]))
+    order = np.lexsort((shift[:, 2], shift[:, 1], shift[:, 0], j, i))
+    order = order[distance[order] < cutoff]
+    return np.stack([i[order], j[order]]), shift[order]
+
+
+def _completed_cell(structure: Structure) -> npt.NDArray[np.float64]:
+    """Cell with an orthogonal unit vector in place of each lattice vector that is not periodic.
+
+    A slab's third vector may be zero or lie in the plane; it means nothing, yet the neighbor search divides by the
+    cell's volume.
+    """
+    periodic = np.asarray(structure.pbc, dtype=bool)
+    cell = np.array(structure.cell, dtype=np.float64)
+    if periodic.all() or not periodic.any():
+        return cell if periodic.all() else np.zeros((3, 3))
+    _, _, rotation = np.linalg.svd(cell[periodic])
+    cell[~periodic] = rotation[periodic.sum() :]
+    return cell
+
+
+def _pairs(structure: Structure, pair_radius: float | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    if pair_radius is None:
+        return np.zeros((2, 0), dtype=np.int64), np.zeros((0, 3), dtype=np.int64)
+    if math.isfinite(pair_radius):
+        return _neighbors(structure, pair_radius)
+    if np.any(structure.pbc):
+        raise StructureError(
+            "a periodic structure with an infinite pair radius",
+            expected="a finite radius for crystals and slabs, which have infinitely many pairs",
+            suggestion="set pair_radius to the reach of the basis, about 8 Å",
+        )
+    i, j = np.nonzero(~np.eye(structure.n_atoms, dtype=bool))
+    return np.stack([i, j]).astype(np.int64), np.zeros((len(i), 3), dtype=np.int64)
+
+
+def _reverse(index: npt.NDArray[np.int64], shift: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Index of (j, i, −S) for each (i, j, S): both lists sorted by one key stand in the same order."""
+    forward = np.lexsort((shift[:, 2], shift[:, 1], shift[:, 0], index[1], index[0]))
+    backward = np.lexsort((-shift[:, 2], -shift[:, 1], -shift[:, 0], index[0], index[1]))
+    reverse = np.empty(len(shift), dtype=np.int64)
+    reverse[backward] = forward
+    return reverse
