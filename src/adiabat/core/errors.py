@@ -90,6 +90,10 @@ class MissingExtraError(AdiabatError):
         )
 
 
+class ElectronicError(AdiabatError):
+    """Matrices or an electron count from which no orbitals follow, such as an overlap that is not positive."""
+
+
 class ModelError(AdiabatError):
     """A model asked for what it cannot give, such as a Hamiltonian without an operator head."""
 

@@ -1,0 +1,1 @@
+"""What follows from H and S alone: orbitals, densities, charges, dipoles. Tensors in, tensors out."""
