@@ -43,34 +43,11 @@ _WORDS: Final[dict[str, frozenset[str]]] = {
     "charges": frozenset({"charges", "charge"}),
     "dipole": frozenset({"dipole"}),
 }
-_OTHER_QUANTITY: Final = frozenset(
-    [
-        "per",
-        "atom",
-        "atoms",
-        "atomic",
-        "formation",
-        "atomization",
-        "binding",
-        "cohesive",
-        "kinetic",
-        "free",
-        "std",
-        "var",
-        "uncertainty",
-        "error",
-        "weight",
-        "pred",
-        "predicted",
-        "prediction",
-        "initial",
-        "unit",
-        "cutoff",
-        "dispersion",
-        "mean",
-        "hull",
-    ]
-)
+_OTHER_QUANTITY: Final = frozenset({
+    "per", "atom", "atoms", "atomic", "formation", "atomization", "binding", "cohesive", "kinetic", "free", "mean",
+    "hull", "std", "var", "uncertainty", "error", "weight", "pred", "predicted", "prediction", "initial", "unit",
+    "cutoff", "dispersion",
+})  # fmt: skip
 """A key with one of these words is not the label that its other words name, and must be asked for by name."""
 
 

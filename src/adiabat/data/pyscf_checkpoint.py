@@ -89,11 +89,12 @@ def read_pyscf_checkpoint(path: Path, *, method: str = "", fidelity: str = "") -
 def _molecule(tables: dict[str, Any]) -> gto.Mole:
     molecule = gto.Mole()
     molecule._atm = np.array(tables["_atm"], dtype=np.int32)
-    molecule._bas = np.array(ast.literal_eval(tables["_bas"]), dtype=np.int32)
-    molecule._env = np.array(ast.literal_eval(tables["_env"]), dtype=np.float64)
+    molecule._bas = np.array(tables["_bas"], dtype=np.int32)
+    molecule._env = np.array(tables["_env"], dtype=np.float64)
     molecule._ecpbas = np.array(tables.get("_ecpbas", []), dtype=np.int32).reshape(-1, 8)
     molecule._atom = [(str(symbol), [float(x) for x in position]) for symbol, position in tables["_atom"]]
-    molecule.basis = ast.literal_eval(tables["basis"])
+    basis = str(tables["basis"])
+    molecule.basis = ast.literal_eval(basis) if basis.startswith(("'", '"')) else "custom"
     molecule.charge = int(tables.get("charge", 0))
     molecule.spin = int(tables.get("spin", 0) or 0)
     molecule.cart = bool(tables.get("cart", False))
@@ -123,8 +124,7 @@ def _orbital_basis(molecule: gto.Mole, structure: Structure, path: Path) -> Orbi
     for atom, number in enumerate(structure.atomic_numbers.tolist()):
         own = table[table[:, _ATOM] == atom]
         shells[number] = tuple(int(l) for l in np.repeat(own[:, _ANGULAR], own[:, _CONTRACTIONS]))
-    name = molecule.basis if isinstance(molecule.basis, str) else "custom"
-    return OrbitalBasis(name, shells)
+    return OrbitalBasis(str(molecule.basis), shells)
 
 
 def _operators(
