@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import cache
 from math import factorial, sqrt
 
+import numpy as np
 import torch
 from jaxtyping import Complex128, Float64
 from torch import Tensor
@@ -68,14 +69,14 @@ def _real_coefficients(l1: int, l2: int, l3: int) -> Float64[Tensor, "m1 m2 m3"]
 
 def _real_from_complex(l: int) -> Complex128[Tensor, "m mu"]:
     """Unitary U with Y_real = U Y_complex; the Condon–Shortley phase of the complex ones is undone."""
-    unitary = torch.zeros(2 * l + 1, 2 * l + 1, dtype=torch.complex128)
+    unitary = np.zeros((2 * l + 1, 2 * l + 1), dtype=np.complex128)
     unitary[l, l] = 1
     for m in range(1, l + 1):
         unitary[l + m, l + m] = (-1) ** m / sqrt(2)
         unitary[l + m, l - m] = 1 / sqrt(2)
         unitary[l - m, l + m] = -1j * (-1) ** m / sqrt(2)
         unitary[l - m, l - m] = 1j / sqrt(2)
-    return unitary
+    return torch.from_numpy(unitary)
 
 
 def _racah(l1: int, m1: int, l2: int, m2: int, l3: int) -> float:

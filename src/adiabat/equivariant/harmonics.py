@@ -84,7 +84,7 @@ def unit_vectors(vectors: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"
 
 @cache
 def _ladder(l: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "previous_times_3 m"]:
-    """Matrix that takes Y_{l−1} ⊗ Y_1 to Y_l, both of unit norm; its scale is fixed at the pole, where only m = 0 is."""
+    """Matrix that takes Y_{l−1} ⊗ Y_1 to Y_l, of unit norm; the pole, where only m = 0 is, fixes its scale."""
     coupling = clebsch_gordan(l - 1, 1, l)
     return (coupling / coupling[l - 1, 1, l]).flatten(0, 1).to(dtype=dtype, device=device)
 
