@@ -1,0 +1,1 @@
+"""Reference calculators: a structure in, labels and their provenance out."""
