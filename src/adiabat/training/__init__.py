@@ -1,0 +1,1 @@
+"""The one trainer: energies, forces, stress and Hamiltonians, apart or together."""

@@ -1,0 +1,151 @@
+"""Examples, prepared once and held in memory, and the batches that are joined from them at each step."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from adiabat.core.errors import LabelError
+from adiabat.data.graph import Graph, build_graph, collate
+from adiabat.data.record import Record
+from adiabat.models.model import Model
+from adiabat.training.operator_targets import operator_targets
+
+TARGETS = ("energy", "forces", "stress", "hamiltonian")
+"""Labels that can be learned."""
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One structure as the model and the losses read it.
+
+    Attributes:
+        graph: its graph.
+        values: labels by target; the Hamiltonian's parts are ``onsite`` and ``pair``. Zeros where there is no label.
+        masks: where ``values`` are labels, bool, of the same keys and shapes that broadcast to theirs.
+        counts: number of labels by target; a target with no label is absent.
+        name: what an error message calls it.
+    """
+
+    graph: Graph
+    values: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor]
+    counts: Mapping[str, int]
+    name: str
+
+    def to(self, device: torch.device) -> "Example":
+        """Move everything to a device."""
+        return replace(
+            self,
+            graph=self.graph.to(device),
+            values={key: value.to(device) for key, value in self.values.items()},
+            masks={key: value.to(device) for key, value in self.masks.items()},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Several examples as one.
+
+    Attributes:
+        graph: the joined graph.
+        values: joined labels, as in :class:`Example`.
+        masks: joined masks; a mask that would be true everywhere is left out.
+        counts: number of labels by target; targets without a label in this batch are absent.
+        atoms_per_structure: (n_structures,) float64.
+    """
+
+    graph: Graph
+    values: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor]
+    counts: Mapping[str, int]
+    atoms_per_structure: Tensor
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the model has to compute for this batch."""
+        return tuple(self.counts)
+
+
+def build_examples(
+    records: Sequence[Record], model: Model, targets: Collection[str], names: Sequence[str]
+) -> list[Example]:
+    """Build graphs and pack labels, in the precision and on the device of the model.
+
+    Args:
+        records: labelled structures; a record without any of the targets is left out.
+        model: its cutoff, pair radius and operator layout set what is built.
+        targets: what is learned.
+        names: what an error message calls each record.
+
+    Raises:
+        LabelError: a target of which no record has a label.
+    """
+    for target in targets:
+        if not any(target in record.labels for record in records):
+            raise LabelError(
+                f"{len(records)} frames, none with the label {target!r}",
+                expected=f"at least one frame labelled with {target!r}, which the configuration asks to learn",
+                suggestion=f"remove targets.{target}, or label the frames with `adiabat label`",
+            )
+    parameter = next(model.parameters())
+    examples = []
+    for record, name in zip(records, names, strict=True):
+        if any(target in record.labels for target in targets):
+            example = _example(record, model, targets, name, parameter.dtype)
+            examples.append(example.to(parameter.device))
+    return examples
+
+
+def _example(record: Record, model: Model, targets: Collection[str], name: str, dtype: torch.dtype) -> Example:
+    structure = record.structure
+    pair_radius = model.pair_radius if "hamiltonian" in targets else None
+    graph = build_graph(structure, model.cutoff, pair_radius=pair_radius, dtype=dtype)
+    n_atoms = structure.n_atoms
+    shapes = {"energy": (1,), "forces": (n_atoms, 3), "stress": (1, 3, 3)}
+    values: dict[str, Tensor] = {}
+    masks: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+    for target in (name for name in TARGETS if name in targets):
+        label = record.labels.get(target)
+        if target == "hamiltonian":
+            parts = operator_targets(record, model, graph, dtype)
+            values |= {"onsite": parts.onsite, "pair": parts.pair}
+            masks |= {"onsite": parts.onsite_mask, "pair": parts.pair_mask}
+            counts[target] = parts.n_entries
+            continue
+        precision = torch.float64 if target == "energy" else dtype
+        shape = shapes[target]
+        values[target] = torch.zeros(shape, dtype=precision)
+        if label is not None:
+            values[target] = torch.as_tensor(label).reshape(shape).to(precision)
+        masks[target] = torch.full((shape[0],) + (1,) * (len(shape) - 1), label is not None)
+        counts[target] = values[target].numel() if label is not None else 0
+    return Example(graph, values, masks, {key: count for key, count in counts.items() if count}, name)
+
+
+def join(examples: Sequence[Example]) -> Batch:
+    """Join examples into a batch."""
+    counts: dict[str, int] = {}
+    for example in examples:
+        for target, count in example.counts.items():
+            counts[target] = counts.get(target, 0) + count
+    first = examples[0]
+    wanted = [key for key in first.values if ("hamiltonian" if key in ("onsite", "pair") else key) in counts]
+    masked = [
+        key
+        for key in wanted
+        # Blocks are padded to one size, so theirs are always needed.
+        if key in ("onsite", "pair") or any(key not in example.counts for example in examples)
+    ]
+    device = first.graph.positions.device
+    return Batch(
+        graph=collate([example.graph for example in examples]),
+        values={key: torch.cat([example.values[key] for example in examples]) for key in wanted},
+        masks={key: torch.cat([example.masks[key] for example in examples]) for key in masked},
+        counts=counts,
+        atoms_per_structure=torch.tensor(
+            [example.graph.n_atoms for example in examples], dtype=torch.float64, device=device
+        ),
+    )

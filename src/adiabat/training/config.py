@@ -1,0 +1,248 @@
+"""The configuration of a training run: typed, frozen, documented field by field, unknown keys refused.
+
+Every field's docstring is its description in the JSON Schema that ``adiabat schema`` prints.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+
+from adiabat.models.config import FrozenConfig, ModelConfig
+
+LossName = Literal["mse", "mae", "huber", "norm"]
+
+
+class Section(FrozenConfig):
+    """A section of the configuration, whose fields are described by the text below each."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class StoreSlice(Section):
+    """Frames of one dataset store, in store order."""
+
+    path: str
+    """Path of the ``.lmdb`` store, relative to the working directory."""
+    frames: str = ":"
+    """Python slice of the frames to take, for instance ``0:400`` or ``4::5``."""
+    exclude: str | None = None
+    """Python slice of frames to leave out of those, for instance ``4::5``."""
+    first: int | None = Field(default=None, gt=0)
+    """Keep only the first n frames of what is left."""
+
+
+def _as_slices(value: Any) -> Any:
+    """Let a path, or a single slice, stand for a list of one."""
+    items = list(value) if isinstance(value, (list, tuple)) else [value]
+    return [{"path": item} if isinstance(item, str) else item for item in items]
+
+
+Stores = Annotated[tuple[StoreSlice, ...], BeforeValidator(_as_slices)]
+
+
+class DataConfig(Section):
+    """Which frames are learned from, which choose the best model, and which judge it."""
+
+    train: Stores = Field(min_length=1)
+    """Store(s) to learn from: a path, a slice, or a list of these."""
+    validation: Stores = ()
+    """Store(s) that choose the best model. Empty: ``n_validation`` frames are held out of ``train``."""
+    test: Stores = ()
+    """Store(s) scored once, at the end; nothing is ever chosen by them."""
+    n_train: int | None = Field(default=None, gt=0)
+    """Number of training frames, drawn at random from ``train``; all that remain by default."""
+    n_validation: int = Field(default=0, ge=0)
+    """Number of frames of ``train`` held out for validation. With 0, and no store, the last EMA weights are kept."""
+    split_seed: int = 0
+    """Seed of that draw."""
+
+    @model_validator(mode="after")
+    def _one_validation_source(self) -> Self:
+        if self.validation and self.n_validation:
+            raise ValueError("give either data.validation (a store) or data.n_validation (a count), not both")
+        return self
+
+
+class TargetConfig(Section):
+    """One learned quantity. Its loss term is weight · mean ρ(error / scale), a pure number."""
+
+    weight: float = Field(default=1.0, gt=0)
+    """Weight of the dimensionless loss term."""
+    scale: float = Field(default=1.0, gt=0)
+    """Error that counts as 1, in the unit stated for the target."""
+    loss: LossName = "huber"
+    """ρ: ``mse`` x², ``mae`` |x|, ``huber`` quadratic below ``huber_delta`` and linear above, ``norm`` the length of
+    a vector (force on an atom) or the Frobenius norm of a matrix (block of H, stress)."""
+    huber_delta: float = Field(default=1.0, gt=0)
+    """Where Huber's loss turns linear, in multiples of ``scale``."""
+
+
+class EnergyTarget(TargetConfig):
+    """Total energy; the error is divided by the number of atoms."""
+
+    scale: float = Field(default=1e-3, gt=0)
+    """Error that counts as 1 [eV/atom]."""
+
+
+class ForcesTarget(TargetConfig):
+    """Force components."""
+
+    scale: float = Field(default=1e-2, gt=0)
+    """Error that counts as 1 [eV/Å]."""
+
+
+class StressTarget(TargetConfig):
+    """Stress components of periodic structures."""
+
+    scale: float = Field(default=1e-4, gt=0)
+    """Error that counts as 1 [eV/Å³]."""
+
+
+class HamiltonianTarget(TargetConfig):
+    """Entries of the Hamiltonian in the orbital basis, every ordered atom pair."""
+
+    scale: float = Field(default=1e-3, gt=0)
+    """Error that counts as 1 [eV]."""
+    loss: LossName = "mae"
+    """ρ, as for the other targets."""
+
+
+class TargetsConfig(Section):
+    """What is learned. A target that is not named is not computed."""
+
+    energy: EnergyTarget | None = None
+    """Total energies [eV]."""
+    forces: ForcesTarget | None = None
+    """Forces [eV/Å]."""
+    stress: StressTarget | None = None
+    """Stress [eV/Å³]."""
+    hamiltonian: HamiltonianTarget | None = None
+    """Hamiltonian blocks [eV]; needs a model with an operator head."""
+
+    @model_validator(mode="after")
+    def _any(self) -> Self:
+        if not self.active:
+            raise ValueError(
+                f"targets names nothing to learn; give one or more of {', '.join(type(self).model_fields)}"
+            )
+        return self
+
+    @property
+    def active(self) -> dict[str, TargetConfig]:
+        """Targets that are learned, by name."""
+        return {name: target for name in type(self).model_fields if (target := getattr(self, name)) is not None}
+
+
+class OptimizerConfig(Section):
+    """Adam and its step size."""
+
+    name: Literal["adam", "adamw"] = "adam"
+    """``adamw`` decouples the weight decay from the gradient."""
+    learning_rate: float = Field(default=5e-3, gt=0)
+    """Peak step size."""
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Decay of the running gradient."""
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    """Decay of the running squared gradient."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Weight decay."""
+    amsgrad: bool = True
+    """Keep the largest running squared gradient, which small batches of forces like."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Clip the gradient to this norm. It depends on the losses' scales; ``clip_factor`` does not."""
+    clip_factor: float | None = Field(default=5.0, gt=0)
+    """Clip the gradient to this multiple of its own running norm."""
+
+
+class ScheduleConfig(Section):
+    """How long, and how the learning rate goes.
+
+    Progress is p = max(step / max_steps, elapsed / max_minutes). The rate is the peak rate times a linear warm-up
+    (in steps) times a factor that falls from 1 at p = ``hold_fraction`` to ``final_factor`` at p = 1.
+    """
+
+    kind: Literal["cosine", "linear", "exponential", "constant", "plateau"] = "cosine"
+    """Shape of the fall; ``plateau`` falls by ``plateau_factor`` when validation stalls, whatever p is."""
+    max_steps: int | None = Field(default=None, gt=0)
+    """End after this many steps. With this limit alone a run is reproduced bit for bit on CPU."""
+    max_minutes: float | None = Field(default=None, gt=0)
+    """End after this much training time, pauses not counted. The rate then follows the clock."""
+    warmup_steps: int = Field(default=100, ge=0)
+    """Steps of linear warm-up from zero."""
+    hold_fraction: float = Field(default=0.0, ge=0, lt=1)
+    """Part of the run at the peak rate."""
+    final_factor: float = Field(default=1e-2, gt=0, le=1)
+    """Rate at the end, or at the bottom of a plateau schedule, over the peak rate."""
+    plateau_patience: int = Field(default=10, gt=0)
+    """Validations without improvement before the plateau schedule acts."""
+    plateau_factor: float = Field(default=0.5, gt=0, lt=1)
+    """What it multiplies the rate by."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.max_steps is None and self.max_minutes is None:
+            raise ValueError("schedule needs an end: give max_steps or max_minutes")
+        return self
+
+
+class LoopConfig(Section):
+    """The loop itself: batches, seeds, precision, intervals."""
+
+    batch_size: int = Field(default=5, gt=0)
+    """Structures a step."""
+    validation_batch_size: int = Field(default=32, gt=0)
+    """Structures a batch when scoring."""
+    seed: int = 0
+    """Seed of the initial weights and of the order of frames."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Precision of the trunk; energies are summed in float64 either way."""
+    device: str = "cpu"
+    """``cpu``, ``cuda`` or ``cuda:1``."""
+    num_threads: int | None = Field(default=None, gt=0)
+    """CPU threads; PyTorch's own choice by default. Part of what a bit-for-bit repeat must hold fixed."""
+    ema_decay: float = Field(default=0.99, ge=0, lt=1)
+    """Decay of the averaged weights, which are what is validated and saved; 0 keeps the last weights."""
+    validation_interval: int = Field(default=500, gt=0)
+    """Steps between validations."""
+    checkpoint_interval: int = Field(default=500, gt=0)
+    """Steps between checkpoints, the most that a kill can cost."""
+    log_interval: int = Field(default=50, gt=0)
+    """Steps between log lines."""
+    patience: int | None = Field(default=None, gt=0)
+    """Stop after this many validations without improvement; never by default."""
+    select_by: Literal["loss", "energy", "forces", "stress", "hamiltonian"] = "loss"
+    """What chooses the best model: the validation loss, or the MAE of one target."""
+    tensorboard: bool = True
+    """Write TensorBoard events beside ``metrics.jsonl``, where TensorBoard is installed."""
+
+
+class TrainConfig(Section):
+    """A whole training run."""
+
+    data: DataConfig
+    """Frames."""
+    model: ModelConfig = ModelConfig()
+    """Architecture."""
+    targets: TargetsConfig | None = None
+    """What to learn; everything that the data holds and the model has a head for, by default."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """Optimizer."""
+    schedule: ScheduleConfig
+    """Length and learning rate."""
+    training: LoopConfig = LoopConfig()
+    """Loop."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        validates = bool(self.data.validation) or self.data.n_validation > 0
+        if not validates and (self.training.patience is not None or self.schedule.kind == "plateau"):
+            raise ValueError(
+                "training.patience and the plateau schedule need validation frames: "
+                "set data.n_validation or data.validation"
+            )
+        if self.targets and self.training.select_by not in ("loss", *self.targets.active):
+            raise ValueError(
+                f"training.select_by is {self.training.select_by!r}, which is not a target; "
+                f"choose from loss, {', '.join(self.targets.active)}"
+            )
+        return self

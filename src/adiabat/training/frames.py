@@ -1,0 +1,116 @@
+"""The frames of a run, read from its stores: training, validation and test."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from adiabat.core.errors import ConfigError
+from adiabat.core.operators import BlockOperator
+from adiabat.data.record import Record
+from adiabat.data.store import DatasetStore
+from adiabat.training.config import DataConfig, StoreSlice
+
+_SLICE = re.compile(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*(?::\s*(-?\d+)?\s*)?")
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A labelled structure and the name by which an error calls it."""
+
+    record: Record
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Frames by what they are for.
+
+    Attributes:
+        train: learned from.
+        validation: choose the best model.
+        test: scored once, at the end.
+    """
+
+    train: tuple[Frame, ...]
+    validation: tuple[Frame, ...]
+    test: tuple[Frame, ...]
+
+    @property
+    def data_hash(self) -> str:
+        """SHA-256 over structures and labels of the training and validation frames, in order."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.validation):
+            digest.update(b"part")
+            for frame in part:
+                digest.update(frame.record.key.encode())
+                for label, value in sorted(frame.record.labels.items()):
+                    flat = value.values if isinstance(value, BlockOperator) else value
+                    digest.update(label.encode() + np.ascontiguousarray(flat, dtype="<f8").tobytes())
+        return digest.hexdigest()
+
+
+def load_frames(config: DataConfig) -> Frames:
+    """Read and split.
+
+    Raises:
+        ConfigError: a slice that is none or takes nothing, or fewer frames than are asked for.
+        StoreError: a store that cannot be read.
+    """
+    train, validation = _read(config.train), _read(config.validation)
+    n_train = len(train) - config.n_validation if config.n_train is None else config.n_train
+    if n_train < 1 or n_train + config.n_validation > len(train):
+        raise ConfigError(
+            f"{len(train)} frames in data.train",
+            expected=f"at least {max(n_train, 1) + config.n_validation}: {max(n_train, 1)} to train on "
+            f"and {config.n_validation} for validation",
+            suggestion="lower data.n_train or data.n_validation, or label more structures",
+        )
+    if config.n_validation or n_train < len(train):
+        order = np.random.default_rng(config.split_seed).permutation(len(train))
+        # Each part in store order, so that a part does not depend on how the others were drawn.
+        validation = validation or [train[index] for index in sorted(order[: config.n_validation])]
+        train = [train[index] for index in sorted(order[config.n_validation :][:n_train])]
+    return Frames(tuple(train), tuple(validation), tuple(_read(config.test)))
+
+
+def _read(slices: Sequence[StoreSlice]) -> list[Frame]:
+    frames: list[Frame] = []
+    for part in slices:
+        with DatasetStore.open(part.path) as store:
+            indices = _indices(part, len(store))
+            frames += [_frame(store[index], index, part.path) for index in indices]
+    return frames
+
+
+def _frame(record: Record, index: int, path: str) -> Frame:
+    structure = record.structure
+    return Frame(record, f"frame {index} of {path} ({structure.formula}, {structure.content_hash[:8]})")
+
+
+def _indices(part: StoreSlice, n_records: int) -> list[int]:
+    chosen = list(range(n_records))[_parse_slice(part.frames)]
+    if part.exclude is not None:
+        excluded = set(range(n_records)[_parse_slice(part.exclude)])
+        chosen = [index for index in chosen if index not in excluded]
+    chosen = chosen[: part.first]
+    if not chosen or (part.first is not None and len(chosen) < part.first):
+        wanted = "at least one" if part.first is None else f"{part.first}"
+        raise ConfigError(
+            f"{len(chosen)} of the {n_records} frames of {part.path} with frames {part.frames!r}"
+            + (f" and exclude {part.exclude!r}" if part.exclude else ""),
+            expected=f"{wanted} to be taken",
+            suggestion="widen the slice, or lower first",
+        )
+    return chosen
+
+
+def _parse_slice(text: str) -> slice:
+    match = _SLICE.fullmatch(text)
+    if match is None or match.group(3) == "0":
+        raise ConfigError(
+            f"the slice {text!r}", expected="start:stop or start:stop:step", suggestion="for instance 0:400 or 4::5"
+        )
+    return slice(*(int(part) if part else None for part in match.groups()))

@@ -1,0 +1,84 @@
+"""Adam, its step size, and the clipping of its gradient, with as few Python calls a step as there can be."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from adiabat.training.config import OptimizerConfig
+
+_NORM_MEMORY = 0.02
+
+
+class ClippedAdam:
+    """Adam over all parameters of a model, its gradient clipped relative to the gradient's own running norm.
+
+    Args:
+        model: its trainable parameters are optimized.
+        config: settings.
+    """
+
+    def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
+        self.config = config
+        named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+        self._names = [name for name, _ in named]
+        self._parameters = [value for _, value in named]
+        kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+        self._adam = kind(
+            self._parameters,
+            lr=config.learning_rate,
+            betas=(config.beta1, config.beta2),
+            weight_decay=config.weight_decay,
+            amsgrad=config.amsgrad,
+            fused=True,
+        )
+        self.running_norm = torch.full((), float("nan"), device=self._parameters[0].device)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        self._adam.zero_grad(set_to_none=True)
+
+    def clip(self) -> Tensor:
+        """Clip the gradients in place; returns their norm before, shape (), without waiting for the device.
+
+        A parameter that no target of this batch depends on has no gradient and is left out.
+        """
+        gradients = [value.grad for value in self._parameters if value.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        limit = self._limit(norm)
+        if limit is not None:
+            torch._foreach_mul_(gradients, torch.clamp(limit / (norm + 1e-12), max=1.0))
+        return norm
+
+    def step(self, rate_factor: float) -> None:
+        """Take a step of ``rate_factor`` times the peak learning rate."""
+        for group in self._adam.param_groups:
+            group["lr"] = self.config.learning_rate * rate_factor
+        self._adam.step()
+
+    def _limit(self, norm: Tensor) -> Tensor | None:
+        limit = None if self.config.clip_norm is None else torch.full_like(norm, self.config.clip_norm)
+        if self.config.clip_factor is not None:
+            running = torch.where(self.running_norm.isnan(), norm, self.running_norm)
+            relative = self.config.clip_factor * running
+            limit = relative if limit is None else torch.minimum(limit, relative)
+            # What is clipped enters the running norm clipped: one outlier does not open the door for the next.
+            self.running_norm = torch.lerp(running, torch.minimum(norm, relative), _NORM_MEMORY)
+        return limit
+
+    def state(self) -> dict[str, Tensor]:
+        """Moments by parameter name, step counts and the running norm, for a checkpoint."""
+        tensors = {"running_norm": self.running_norm}
+        for name, parameter in zip(self._names, self._parameters, strict=True):
+            for key, value in self._adam.state.get(parameter, {}).items():
+                tensors[f"{key}.{name}"] = value
+        return tensors
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Inverse of :meth:`state`."""
+        self.running_norm = state["running_norm"].to(self.running_norm.device)
+        by_name = dict(zip(self._names, self._parameters, strict=True))
+        for key, value in state.items():
+            moment, _, name = key.partition(".")
+            if name:
+                self._adam.state[by_name[name]][moment] = value.to(by_name[name].device)

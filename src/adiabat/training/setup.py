@@ -1,0 +1,174 @@
+"""From a configuration to a model with its statistics and examples ready to train on."""
+
+import platform
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from adiabat.core.errors import LabelError, ModelError
+from adiabat.core.orbitals import OrbitalBasis
+from adiabat.data.record import Record
+from adiabat.models.config import ModelConfig, OperatorReference
+from adiabat.models.model import Model
+from adiabat.models.statistics import fit_statistics
+from adiabat.training.batches import TARGETS, Example, build_examples
+from adiabat.training.config import LoopConfig, TargetsConfig, TrainConfig
+from adiabat.training.frames import Frame, Frames, load_frames
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSetup:
+    """All that the loop works on.
+
+    Attributes:
+        model: with statistics set, on its device.
+        targets: what is learned.
+        train: examples learned from.
+        validation: examples that choose the best model.
+        test: examples scored at the end.
+        data_hash: of the training and validation frames.
+        provenance: what the model package will say about its making.
+    """
+
+    model: Model
+    targets: TargetsConfig
+    train: Sequence[Example]
+    validation: Sequence[Example]
+    test: Sequence[Example]
+    data_hash: str
+    provenance: Mapping[str, Any]
+
+
+def prepare(config: TrainConfig) -> TrainingSetup:
+    """Read the frames, make the model, fit its statistics, and build all graphs.
+
+    Raises:
+        LabelError: a target without labels, or Hamiltonians of more than one level of theory.
+        ConfigError, StoreError: see :func:`load_frames`.
+    """
+    frames = load_frames(config.data)
+    records = [frame.record for frame in frames.train]
+    targets = config.targets or default_targets(records, config.model)
+    architecture = trained_heads(config.model, targets)
+    model = create_model(architecture, config.training, [*records, *(frame.record for frame in frames.validation)])
+    train = _examples(frames.train, model, targets.active)
+    statistics = fit_statistics(model, train)
+    return TrainingSetup(
+        model=model,
+        targets=targets,
+        train=train,
+        validation=_examples(frames.validation, model, targets.active),
+        test=_examples(frames.test, model, targets.active),
+        data_hash=frames.data_hash,
+        provenance={**_provenance(config, targets, frames), "statistics": statistics},
+    )
+
+
+def default_targets(records: Sequence[Record], model: ModelConfig) -> TargetsConfig:
+    """Everything that some record is labelled with and the model has a head for, at the default weights.
+
+    Raises:
+        LabelError: there is nothing of the kind.
+    """
+    heads = (*(TARGETS[:3] if model.energy else ()), *(("hamiltonian",) if model.operator else ()))
+    found = [name for name in heads if any(name in record.labels for record in records)]
+    if not found:
+        labels = sorted({label for record in records for label in record.labels})
+        raise LabelError(
+            f"frames labelled with {', '.join(labels) or 'nothing'}",
+            expected=f"some of {', '.join(heads)}, for which the model has a head",
+            suggestion="label the frames with `adiabat label`, or give the model the head (model.operator)",
+        )
+    return TargetsConfig.model_validate({name: {} for name in found})
+
+
+def trained_heads(config: ModelConfig, targets: TargetsConfig) -> ModelConfig:
+    """The architecture without the heads that no target trains, whose output would mean nothing.
+
+    Raises:
+        ModelError: a target without its head.
+    """
+    wants_energy = any(name != "hamiltonian" for name in targets.active)
+    wants_operator = "hamiltonian" in targets.active
+    if (wants_energy and not config.energy) or (wants_operator and config.operator is None):
+        head = "operator: {}" if wants_operator and config.operator is None else "energy: true"
+        raise ModelError(
+            f"targets {', '.join(targets.active)} for a model without the head for them",
+            expected=f"`{head}` in the model section",
+            suggestion="add it, or remove the target",
+        )
+    return config.model_copy(update={"energy": wants_energy, "operator": config.operator if wants_operator else None})
+
+
+def create_model(config: ModelConfig, training: LoopConfig, records: Sequence[Record]) -> Model:
+    """Make a model with random weights for the elements, and the level of theory, of some records."""
+    default = torch.get_default_dtype()
+    # Not .to(dtype) afterwards: that would round the energy head's float64 buffers too.
+    torch.set_default_dtype(_DTYPES[training.dtype])
+    try:
+        torch.manual_seed(training.seed)
+        elements = sorted({int(z) for record in records for z in record.structure.atomic_numbers})
+        reference = operator_reference(records) if config.operator is not None else None
+        return Model(config, elements, reference).to(training.device)
+    finally:
+        torch.set_default_dtype(default)
+
+
+def operator_reference(records: Sequence[Record]) -> OperatorReference:
+    """The one level of theory of all records with a Hamiltonian.
+
+    Raises:
+        LabelError: there is none, it is not fully described, or there are several.
+    """
+    labelled = [record.provenance for record in records if "hamiltonian" in record.labels]
+    keys = ("xc", "basis", "grid_level")
+    levels = {tuple(provenance.settings.get(key) for key in keys) for provenance in labelled}
+    if len(levels) != 1 or None in next(iter(levels)):
+        raise LabelError(
+            f"Hamiltonians at the levels (xc, basis, grid_level) {sorted(levels, key=str)}",
+            expected="one level, in the provenance of every Hamiltonian: H0 and the overlap are computed from it",
+            suggestion="train on Hamiltonians from one `adiabat label` campaign",
+        )
+    basis: OrbitalBasis | None = None
+    for provenance in labelled:
+        found = provenance.orbital_basis
+        if found is None:
+            raise LabelError(
+                "a Hamiltonian without its orbital basis",
+                expected="the shells of each element in the provenance",
+                suggestion="label the structures again with `adiabat label`",
+            )
+        basis = found if basis is None or basis == found else basis.merged_with(found)
+    assert basis is not None
+    xc, name, grid_level = next(iter(levels))
+    return OperatorReference(xc=xc, basis=name, grid_level=grid_level, orbital_basis=basis.to_json())
+
+
+def _examples(frames: Sequence[Frame], model: Model, targets: Collection[str]) -> list[Example]:
+    if not frames:
+        return []
+    return build_examples([frame.record for frame in frames], model, targets, [frame.name for frame in frames])
+
+
+def _provenance(config: TrainConfig, targets: TargetsConfig, frames: Frames) -> dict[str, Any]:
+    """Configuration, data and versions; the loop adds steps, time and errors."""
+    methods = sorted({frame.record.provenance.method for frame in frames.train})
+    return {
+        "config": config.model_dump(mode="json"),
+        "targets": targets.model_dump(mode="json", exclude_none=True),
+        "data_hash": frames.data_hash,
+        "n_train": len(frames.train),
+        "n_validation": len(frames.validation),
+        "n_test": len(frames.test),
+        "methods": methods,
+        "versions": {
+            "adiabat": version("adiabat"),
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+    }
