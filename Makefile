@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input -c constraints.txt
 # torch comes first and alone: resolved together with the rest, pip would fetch the CUDA libraries as well.
 PIN = $(shell sed -n 's/^\($(1)==[^ ]*\).*/\1/p' constraints.txt)
 
