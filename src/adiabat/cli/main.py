@@ -17,6 +17,9 @@ EXIT_USER_ERROR: Final = 1
 EXIT_INTERRUPTED: Final = 130
 """What a shell expects of a program that was ended with Ctrl-C: 128 + SIGINT."""
 
+HELP_MARKUP: Final = "markdown"
+"""Rich's own markup would swallow units and defaults in square brackets."""
+
 
 @dataclass(frozen=True)
 class LazyCommand:
@@ -52,6 +55,7 @@ def load_command(name: str) -> TyperCommand | TyperGroup:
     if not isinstance(target, typer.Typer):
         function, target = target, typer.Typer(add_completion=False)
         target.command(name)(function)
+    target.rich_markup_mode = HELP_MARKUP
     command: Any = get_command(target)
     command.name = name
     return command
@@ -109,7 +113,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=HELP_MARKUP)
 
 
 @app.callback()

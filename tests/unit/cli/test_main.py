@@ -55,6 +55,12 @@ def test_every_command_of_the_table_imports_and_explains_itself(name: str) -> No
     assert "Usage" in result.output
 
 
+def test_help_keeps_square_brackets() -> None:
+    result = runner.invoke(main.app, ["label", "--help"])
+    assert "[default: pbe]" in result.output
+    assert "[eV]" in result.output
+
+
 def test_user_error_has_three_parts_and_exit_code_one(register) -> None:
     register(USER_ERROR)
     result = runner.invoke(main.app, ["model"])
