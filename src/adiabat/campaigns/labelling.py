@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -166,7 +166,7 @@ def _check_stored_labels(store: DatasetStore, keys: set[str], names: set[str]) -
         missing = names - set(record.labels)
         if missing and record.key in keys:
             raise LabelError(
-                f"record {index} of {store.path} ({record.structure.formula}), which lacks {', '.join(sorted(missing))}",
+                f"record {index} of {store.path}, which lacks {', '.join(sorted(missing))}",
                 expected="every label that is asked for, if a structure is to count as labelled",
                 suggestion="write to another store, or ask for the labels that the first run asked for",
             )
@@ -201,7 +201,7 @@ class _Stop:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[_Stop]:
+def _stop_signals() -> Generator[_Stop, None, None]:
     """Note SIGINT and SIGTERM instead of dying of them, in the main thread, where handlers can be set."""
     stop = _Stop()
     if threading.current_thread() is not threading.main_thread():

@@ -7,7 +7,7 @@ when the parent is gone, kill −9 included, because their pipe closes.
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import connection as pipes
@@ -130,7 +130,7 @@ def _serve(connection: Connection, engine: Engine, targets: tuple[str, ...]) -> 
 
 
 @contextmanager
-def _single_threaded_children() -> Iterator[None]:
+def _single_threaded_children() -> Generator[None, None, None]:
     """Children started inside use one thread each; libraries read these variables when they are loaded."""
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))

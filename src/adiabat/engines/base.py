@@ -18,11 +18,14 @@ class Engine(ABC):
 
     Attributes:
         name: word for the command line, for instance ``pyscf``.
-        available: labels that this engine can compute.
     """
 
     name: ClassVar[str]
-    available: frozenset[str]
+
+    @property
+    @abstractmethod
+    def available(self) -> frozenset[str]:
+        """Labels that this engine can compute."""
 
     @abstractmethod
     def provenance(self, structure: Structure) -> Provenance:

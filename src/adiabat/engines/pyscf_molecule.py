@@ -7,7 +7,6 @@ from typing import ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 import pyscf
-from pyscf import scf
 
 from adiabat.core.errors import EngineError
 from adiabat.core.fields import FIELDS
@@ -20,7 +19,7 @@ from adiabat.engines.base import Engine
 from adiabat.engines.pyscf_scf import ScfSettings, ScfSolution, converge
 from adiabat.physics.basis import operator_from_pyscf, orbital_basis, pyscf_molecule
 from adiabat.physics.h0 import H0_KIND, h0_matrix
-from adiabat.physics.mean_field import check_functional, mean_field
+from adiabat.physics.mean_field import MeanField, check_functional, mean_field
 
 _ORBITAL_TARGETS: Final = frozenset({"hamiltonian", "density_matrix", "h0", "orbital_energies", "fermi_level"})
 """Labels that would need a spin index for an open shell."""
@@ -63,7 +62,6 @@ class PyscfEngine(Engine):
     """
 
     name: ClassVar[str] = "pyscf"
-    available: ClassVar[frozenset[str]] = frozenset(FIELDS) - {"stress"}
 
     xc: str = "pbe"
     basis: str = "def2-svp"
@@ -84,6 +82,11 @@ class PyscfEngine(Engine):
             EngineError: see ``physics.mean_field.check_functional``.
         """
         check_functional(self.xc)
+
+    @property
+    def available(self) -> frozenset[str]:
+        """Everything but the stress."""
+        return frozenset(FIELDS) - {"stress"}
 
     def provenance(self, structure: Structure) -> Provenance:
         """Everything that changes the numbers; how self-consistency was reached does not."""
@@ -123,7 +126,7 @@ class PyscfEngine(Engine):
                 suggestion="ask for energy, forces, dipole, charges and overlap only, or use restricted orbitals",
             )
 
-    def _field(self, structure: Structure) -> scf.hf.SCF:
+    def _field(self, structure: Structure) -> MeanField:
         return mean_field(
             pyscf_molecule(structure, self.basis),
             self.xc,
@@ -190,7 +193,7 @@ class PyscfEngine(Engine):
 
 
 def _derived_labels(
-    field: scf.hf.SCF, solution: ScfSolution, targets: frozenset[str]
+    field: MeanField, solution: ScfSolution, targets: frozenset[str]
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Labels that are numbers and vectors rather than matrices."""
     labels = {"energy": np.array(solution.energy * HARTREE)}
@@ -207,7 +210,7 @@ def _derived_labels(
     return {name: value for name, value in labels.items() if name in targets}
 
 
-def _forces(field: scf.hf.SCF) -> npt.NDArray[np.float64]:
+def _forces(field: MeanField) -> npt.NDArray[np.float64]:
     gradients = field.nuc_grad_method()
     if hasattr(gradients, "grid_response"):
         gradients.grid_response = True

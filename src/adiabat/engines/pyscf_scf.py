@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pyscf import dft, scf
+from pyscf import dft
 
 from adiabat.core.errors import ScfNotConvergedError
+from adiabat.physics.mean_field import MeanField
 
 Matrix = npt.NDArray[np.float64]
 
@@ -66,7 +67,7 @@ class ScfSolution:
     residual: float
 
 
-def converge(field: scf.hf.SCF, settings: ScfSettings) -> ScfSolution:
+def converge(field: MeanField, settings: ScfSettings) -> ScfSolution:
     """Bring a mean field to self-consistency; it is left holding the orbitals of the solution, ready for gradients.
 
     Raises:
@@ -81,7 +82,7 @@ def converge(field: scf.hf.SCF, settings: ScfSettings) -> ScfSolution:
     return _by_defect_correction(field, settings, coarse)
 
 
-def _direct(field: scf.hf.SCF, settings: ScfSettings) -> ScfSolution:
+def _direct(field: MeanField, settings: ScfSettings) -> ScfSolution:
     field.conv_tol, field.conv_tol_grad = settings.conv_tol, settings.conv_tol_grad
     field.kernel()
     solution = _evaluate(field)
@@ -90,11 +91,11 @@ def _direct(field: scf.hf.SCF, settings: ScfSettings) -> ScfSolution:
     return solution
 
 
-def _by_defect_correction(field: scf.hf.SCF, settings: ScfSettings, coarse_level: int) -> ScfSolution:
+def _by_defect_correction(field: MeanField, settings: ScfSettings, coarse_level: int) -> ScfSolution:
     core = field.get_hcore()
     fine_grid, coarse_grid = field.grids, dft.gen_grid.Grids(field.mol)
     coarse_grid.level = coarse_level
-    correction, density = np.zeros_like(core), None
+    correction, density, residual = np.zeros_like(core), None, np.inf
     try:
         for _step in range(_MAX_CORRECTIONS):
             field.grids = coarse_grid
@@ -104,17 +105,18 @@ def _by_defect_correction(field: scf.hf.SCF, settings: ScfSettings, coarse_level
             field.grids = fine_grid
             del field.get_hcore
             solution = _evaluate(field)
+            residual = solution.residual
             # The energy's error is of second order in the residual, far below conv_tol when this holds.
-            if solution.residual <= settings.conv_tol_grad:
+            if residual <= settings.conv_tol_grad:
                 return solution
             correction = solution.fock - core - coarse_potential
     finally:
         field.grids = fine_grid
-    raise not_converged(field, solution.residual, settings)
+    raise not_converged(field, residual, settings)
 
 
 def _solve_corrected(
-    field: scf.hf.SCF, corrected_core: Matrix, density: Matrix | None, settings: ScfSettings, *, first: bool
+    field: MeanField, corrected_core: Matrix, density: Matrix | None, settings: ScfSettings, *, first: bool
 ) -> None:
     """Solve the coarse problem; the first time loosely, since its solution is about to be corrected."""
 
@@ -130,7 +132,7 @@ def _solve_corrected(
         raise not_converged(field, residual, settings)
 
 
-def _evaluate(field: scf.hf.SCF) -> ScfSolution:
+def _evaluate(field: MeanField) -> ScfSolution:
     """One Fock build at the current density, on the current grid; canonical orbitals of that Fock matrix."""
     density = np.asarray(field.make_rdm1())
     core, potential = field.get_hcore(), field.get_veff(dm=density)
@@ -142,7 +144,7 @@ def _evaluate(field: scf.hf.SCF) -> ScfSolution:
     return ScfSolution(density, fock, energy, np.asarray(field.mo_energy), np.asarray(field.mo_occ), residual)
 
 
-def not_converged(field: scf.hf.SCF, residual: float, settings: ScfSettings) -> ScfNotConvergedError:
+def not_converged(field: MeanField, residual: float, settings: ScfSettings) -> ScfNotConvergedError:
     """The error of an SCF that gave up, with what usually helps."""
     return ScfNotConvergedError(
         f"an SCF of {field.mol.natm} atoms whose orbital gradient is still {residual:.1e} Ha "

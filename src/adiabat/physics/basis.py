@@ -12,13 +12,13 @@ import numpy.typing as npt
 from ase.data import chemical_symbols
 from pyscf import gto
 from pyscf.lib.exceptions import BasisNotFoundError
-from scipy.spatial.distance import pdist
 
 from adiabat.core.errors import BasisError, StructureError
 from adiabat.core.operators import BlockOperator
 from adiabat.core.orbitals import OrbitalBasis, reorder_matrix
 from adiabat.core.units import BOHR
-from adiabat.data.structure import OVERLAP_DISTANCE, Structure, overlapping_atoms
+from adiabat.data.structure import Structure
+from adiabat.physics.geometry import refuse_overlapping_atoms
 
 L_MAX: Final = 3
 """Highest shell (f) for which the orbital conventions are proven on real calculations."""
@@ -51,17 +51,13 @@ def _check_molecule(structure: Structure) -> None:
             expected="a molecule: no periodic direction",
             suggestion="if the cell is only a box of vacuum, drop it (adiabat label --molecule)",
         )
-    distances = pdist(structure.positions)
-    if len(distances) and distances.min() < OVERLAP_DISTANCE:
-        i, j = np.triu_indices(structure.n_atoms, k=1)
-        nearest_pair = int(distances.argmin())
-        raise overlapping_atoms((int(i[nearest_pair]), int(j[nearest_pair])), float(distances.min()))
+    refuse_overlapping_atoms(structure)
     n_electrons, spin = structure.n_electrons, structure.spin
     if n_electrons < 1 or not 0 <= spin <= n_electrons or (n_electrons - spin) % 2:
         raise StructureError(
             f"{structure.formula} with {n_electrons} electrons (charge {structure.charge}), {spin} of them unpaired",
             expected="electrons of both spins in whole numbers: an odd count needs an odd number of unpaired ones",
-            suggestion="set charge and spin (number of unpaired electrons) in the file's info, or with --charge and --spin",
+            suggestion="set charge and spin (number of unpaired electrons) in the file, or with --charge and --spin",
         )
 
 

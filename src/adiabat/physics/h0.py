@@ -6,14 +6,13 @@ On ethanol (PBE/def2-SVP) mean |H − H0| is 6.6 mHa, half of what ``atom`` dens
 
 import numpy as np
 import numpy.typing as npt
-from pyscf import scf
 
 from adiabat.core.errors import StructureError
 from adiabat.core.operators import BlockOperator
 from adiabat.core.units import HARTREE
 from adiabat.data.structure import Structure
 from adiabat.physics.basis import operator_from_pyscf, orbital_basis, pyscf_molecule
-from adiabat.physics.mean_field import mean_field
+from adiabat.physics.mean_field import MeanField, mean_field
 
 H0_KIND = "minao"
 """Written into the provenance of every h0 label: which ρ₀ it stands for."""
@@ -41,7 +40,7 @@ def superposed_density_hamiltonian(
     return operator_from_pyscf(h0_matrix(field) * HARTREE, structure, orbital_basis([structure], basis))
 
 
-def h0_matrix(field: scf.hf.SCF) -> npt.NDArray[np.float64]:
+def h0_matrix(field: MeanField) -> npt.NDArray[np.float64]:
     """H0 in Hartree and PySCF's orbital order, shape (n_orb, n_orb), from one Fock build of a restricted field."""
     density = field.init_guess_by_minao()
     return np.asarray(field.get_hcore() + field.get_veff(dm=density))

@@ -1,8 +1,13 @@
 """Configured PySCF mean fields: one place decides what ``xc``, grid level and density fitting mean."""
 
+from typing import Any
+
 from pyscf import dft, gto, scf
 
 from adiabat.core.errors import EngineError
+
+MeanField = Any
+"""A PySCF ``SCF`` object; PySCF is typed in part only, and its mean fields are assembled from mixins at run time."""
 
 HARTREE_FOCK = "hf"
 """Name of the functional that needs no integration grid."""
@@ -10,7 +15,7 @@ HARTREE_FOCK = "hf"
 
 def mean_field(
     molecule: gto.Mole, xc: str, *, grid_level: int, unrestricted: bool = False, density_fit: bool = False
-) -> scf.hf.SCF:
+) -> MeanField:
     """A Kohn–Sham or Hartree–Fock object that has not been run.
 
     Grid points are never dropped by density, so that the grid turns with the molecule.
@@ -37,6 +42,7 @@ def mean_field(
             expected="unrestricted orbitals for an open shell",
             suggestion="set unrestricted=True (adiabat label --unrestricted)",
         )
+    field: MeanField
     if xc.lower() == HARTREE_FOCK:
         field = scf.UHF(molecule) if unrestricted else scf.RHF(molecule)
     else:

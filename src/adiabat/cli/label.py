@@ -1,0 +1,158 @@
+"""``adiabat label``: reference labels for structures, in parallel and resumable."""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from adiabat.core.errors import LabelError
+
+if TYPE_CHECKING:
+    from adiabat.campaigns.labelling import LabellingReport
+    from adiabat.data.record import Labels, Record
+    from adiabat.data.structure import Structure
+
+_DEFAULT_TARGETS: Final = {
+    "pyscf": "energy,forces,hamiltonian,overlap,h0,density_matrix,orbital_energies",
+}
+_ENERGY_AND_FORCES: Final = "energy,forces"
+_SHOWN_FAILURES: Final = 5
+
+
+def label(
+    structures: Annotated[Path, typer.Argument(help="Structures, in any format that `adiabat data import` reads.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Store, name.lmdb; made, or continued if it exists.")],
+    engine: Annotated[str, typer.Option(help="pyscf, gfn1, gfn2, emt or lj.")] = "pyscf",
+    xc: Annotated[str | None, typer.Option(help="pyscf: functional, or hf. [default: pbe]")] = None,
+    basis: Annotated[str | None, typer.Option(help="pyscf: Gaussian basis. [default: def2-svp]")] = None,
+    grid_level: Annotated[int | None, typer.Option(help="pyscf: integration grid, 0 to 9. [default: 5]")] = None,
+    density_fit: Annotated[bool, typer.Option("--density-fit", help="pyscf: fit the Coulomb integrals.")] = False,
+    unrestricted: Annotated[bool, typer.Option("--unrestricted", help="pyscf: orbitals for each spin.")] = False,
+    level_shift: Annotated[float | None, typer.Option(help="pyscf: lift virtual orbitals in the SCF [eV].")] = None,
+    damping: Annotated[float | None, typer.Option(help="pyscf: fraction of the old Fock matrix to keep.")] = None,
+    max_cycles: Annotated[int | None, typer.Option(help="pyscf, gfn: SCF cycles before giving up.")] = None,
+    targets: Annotated[str | None, typer.Option(help="Labels, comma-separated. [default: what the engine has]")] = None,
+    keep: Annotated[str, typer.Option(help="Labels to take over from the file instead of computing them.")] = "",
+    energy_key: Annotated[str | None, typer.Option(help="Key of a kept energy in the file.")] = None,
+    forces_key: Annotated[str | None, typer.Option(help="Key of kept forces in the file.")] = None,
+    frames: Annotated[str, typer.Option(help="Frames as a Python slice: 0:400, ::10.")] = ":",
+    molecule: Annotated[bool, typer.Option("--molecule", help="Drop the cell, whatever the file says.")] = False,
+    charge: Annotated[int | None, typer.Option(help="Total charge of every structure [e].")] = None,
+    spin: Annotated[int | None, typer.Option(help="Unpaired electrons of every structure.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes, one thread each. [default: all cores]")] = None,
+) -> None:
+    """Compute labels for structures with a reference engine.
+
+    Structures that the store already has with these settings are skipped, so the same command continues a run that
+    was stopped or killed. What could not be labelled is listed at the end and in NAME.failures.json.
+    """
+    from adiabat.campaigns.labelling import failures_path, label_structures
+    from adiabat.data.label_keys import LabelKeys
+    from adiabat.data.readers import ReadOptions, read_file
+    from adiabat.engines.registry import create_engine
+
+    given = {
+        "xc": xc,
+        "basis": basis,
+        "grid_level": grid_level,
+        "density_fit": density_fit or None,
+        "unrestricted": unrestricted or None,
+        "level_shift": level_shift,
+        "damping": damping,
+        "max_cycles": max_cycles,
+    }
+    reference = create_engine(engine, **{name: value for name, value in given.items() if value is not None})
+    console = Console(stderr=True)
+    reading = read_file(structures, ReadOptions(keys=LabelKeys(energy=energy_key, forces=forces_key), frames=frames))
+    for note in reading.notes:
+        console.print(Text(note), style="dim")
+    kept_names = _names(keep)
+    kept = [_kept(record, index, kept_names) for index, record in enumerate(reading.records)] if kept_names else []
+    with _progress(console) as progress:
+        task = progress.add_task(f"{engine}", total=None)
+
+        def show(state: "LabellingReport") -> None:
+            failed = f", {len(state.failures)} failed" if state.failures else ""
+            progress.update(
+                task,
+                total=state.n_structures - state.n_skipped,
+                completed=state.n_labelled + len(state.failures),
+                description=f"{reference.provenance(structure_list[0]).method}{failed}",
+            )
+
+        structure_list = [_adjusted(record.structure, molecule, charge, spin) for record in reading.records]
+        report = label_structures(
+            structure_list,
+            reference,
+            output,
+            targets=_names(targets or _DEFAULT_TARGETS.get(engine, _ENERGY_AND_FORCES)),
+            n_workers=workers or os.cpu_count() or 1,
+            kept=kept,
+            source=structures.name,
+            on_progress=show,
+        )
+    _summarise(console, report, failures_path(output), output)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _kept(record: "Record", index: int, names: list[str]) -> "Labels":
+    missing = [name for name in names if name not in record.labels]
+    if missing:
+        raise LabelError(
+            f"frame {index} of {record.provenance.source} without {', '.join(missing)}",
+            expected=f"every label of --keep {','.join(names)}; this frame has {', '.join(record.labels) or 'none'}",
+            suggestion="name the keys with --energy-key and --forces-key, or drop the label from --keep",
+        )
+    return {name: record.labels[name] for name in names}
+
+
+def _adjusted(structure: "Structure", molecule: bool, charge: int | None, spin: int | None) -> "Structure":
+    from adiabat.data.vacuum_box import without_cell
+
+    if molecule:
+        structure = without_cell(structure)
+    if charge is not None:
+        structure = replace(structure, charge=charge)
+    return replace(structure, spin=spin) if spin is not None else structure
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def _summarise(console: Console, report: "LabellingReport", failures_file: Path, output: Path) -> None:
+    console.print(
+        f"{report.n_labelled} labelled, {report.n_skipped} already there or repeated, {len(report.failures)} failed, "
+        f"{report.n_remaining} left; store: {output}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    for failure in report.failures[:_SHOWN_FAILURES]:
+        console.print(Text(f"structure {failure.index} ({failure.formula}): {failure.error}"), style="red")
+    if len(report.failures) > _SHOWN_FAILURES:
+        console.print(f"… and {len(report.failures) - _SHOWN_FAILURES} more", style="red")
+    if report.failures:
+        console.print(Text(f"all failures: {failures_file}"), soft_wrap=True)
+    if report.stopped_by is not None:
+        console.print("stopped; every finished label is stored. Run the same command again to go on.", style="bold")
+        raise typer.Exit(128 + report.stopped_by)
+    if report.failures:
+        raise typer.Exit(1)
