@@ -1,0 +1,1 @@
+"""Trunks, heads, their assembly and derivatives, and the model package on disk."""

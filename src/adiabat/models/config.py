@@ -1,0 +1,55 @@
+"""What a model is made of: typed, validated, documented in one place; saved inside the model package."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from adiabat.core.orbitals import OrbitalBasis
+
+
+class FrozenConfig(BaseModel):
+    """Base of all configurations: immutable, and refusing keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OperatorConfig(FrozenConfig):
+    """The operator head, which gives the Hamiltonian's blocks."""
+
+    channels: int = Field(64, ge=1, description="width of the pair and on-site features")
+    order: int = Field(3, ge=2, le=4, description="number of features multiplied on each pair and atom")
+    hidden: int = Field(128, ge=1, description="width of the scalar networks")
+    n_bessel: int = Field(12, ge=1, description="radial basis functions of a pair's distance")
+    pair_radius: float | None = Field(
+        None, gt=0, description="radius of the pairs in Å; null takes every pair of atoms, which only a molecule allows"
+    )
+
+
+class ModelConfig(FrozenConfig):
+    """The trunk and its heads."""
+
+    family: Literal["default"] = Field("default", description="kind of trunk")
+    cutoff: float = Field(5.0, gt=0, description="radius of the trunk's neighborhoods in Å")
+    channels: int = Field(64, ge=1, description="width of the node features")
+    l_max: int = Field(2, ge=0, le=4, description="largest angular momentum of the node features")
+    layers: int = Field(2, ge=1, description="rounds of message passing; 1 is strictly local")
+    order: int = Field(3, ge=2, le=4, description="number of features multiplied on each node; body order is one more")
+    n_bessel: int = Field(8, ge=1, description="radial basis functions")
+    hidden: int = Field(64, ge=1, description="width of the radial and scalar networks")
+    energy: bool = Field(True, description="have an energy head, and with it forces and stress")
+    operator: OperatorConfig | None = Field(None, description="have an operator head")
+
+
+class OperatorReference(FrozenConfig):
+    """Level of theory whose Hamiltonian the operator head corrects, H = H0 + ΔH; fixed by the training data."""
+
+    xc: str
+    basis: str
+    grid_level: int
+    density_fit: bool = False
+    orbital_basis: dict[str, object]
+
+    @property
+    def orbitals(self) -> OrbitalBasis:
+        """Shells of each element."""
+        return OrbitalBasis.from_json(self.orbital_basis)

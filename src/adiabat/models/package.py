@@ -1,0 +1,143 @@
+"""A model on disk: one safetensors file with JSON in its header. No pickle, so loading runs no code.
+
+The header holds the schema version, the configuration, the elements, the Hamiltonian's level of theory, where the
+weights come from, and a SHA-256 of all of it and of the weights.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+import adiabat
+from adiabat.core.atomic_file import write_atomically
+from adiabat.core.errors import FileFormatError, SchemaVersionError
+from adiabat.models.config import ModelConfig, OperatorReference
+from adiabat.models.model import Model, build_model
+
+SCHEMA_VERSION: Final = 1
+"""Version of the layout of a model package."""
+_FORMAT: Final = "adiabat model"
+
+
+def save_model(model: Model, path: str | Path, provenance: Mapping[str, Any]) -> None:
+    """Write a model package, atomically.
+
+    Args:
+        model: its weights are stored in their own precision.
+        path: a ``.safetensors`` file.
+        provenance: where the weights come from, as plain JSON values.
+    """
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    header = {
+        "config": model.config.model_dump(mode="json"),
+        "atomic_numbers": list(model.atomic_numbers),
+        "reference": model.reference.model_dump(mode="json") if model.reference else None,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "adiabat_version": adiabat.__version__,
+        "provenance": dict(provenance),
+    }
+    text = json.dumps(header, sort_keys=True)
+    metadata = {
+        "format": _FORMAT,
+        "schema_version": str(SCHEMA_VERSION),
+        "model": text,
+        "content_hash": _content_hash(text, tensors),
+    }
+    write_atomically(Path(path), save(tensors, metadata))
+
+
+def load_model(path: str | Path, *, dtype: torch.dtype | None = None) -> Model:
+    """Read a model package, ready for inference.
+
+    Args:
+        path: a ``.safetensors`` file that :func:`save_model` wrote.
+        dtype: precision to compute in; that of training if not given.
+
+    Raises:
+        FileFormatError: there is no such file, or it is damaged or no model package.
+        SchemaVersionError: it was written under another version of the format.
+    """
+    path = Path(path)
+    header, tensors = _read(path)
+    content_hash = header["content_hash"]
+    if content_hash != _content_hash(header["model"], tensors):
+        raise FileFormatError(
+            f"{path}, whose content does not match its hash {content_hash[:12]}…",
+            expected="a model package as it was written",
+            suggestion="copy the file again; it was changed or damaged",
+        )
+    description = json.loads(header["model"])
+    try:
+        config = ModelConfig.model_validate(description["config"])
+        reference = OperatorReference.model_validate(description["reference"]) if description["reference"] else None
+    except ValidationError as error:
+        raise FileFormatError(
+            f"{path} with a configuration that this version does not know: {error.errors()[0]['loc']}",
+            expected=f"a model of schema version {SCHEMA_VERSION}",
+            suggestion=f"load it with adiabat {description['adiabat_version']}",
+        ) from error
+    precision = dtype or getattr(torch, description["dtype"])
+    model = build_model(config, description["atomic_numbers"], reference, dtype=precision)
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+def inspect_model(path: str | Path) -> dict[str, Any]:
+    """What a model package says of itself, without building the model.
+
+    Returns: ``schema_version``, ``content_hash``, ``n_parameters``, ``bytes``, and the header's ``config``,
+        ``atomic_numbers``, ``reference``, ``dtype``, ``adiabat_version`` and ``provenance``.
+
+    Raises:
+        FileFormatError, SchemaVersionError: see :func:`load_model`.
+    """
+    path = Path(path)
+    header, tensors = _read(path)
+    return {
+        "schema_version": int(header["schema_version"]),
+        "content_hash": header["content_hash"],
+        "n_values": sum(value.numel() for value in tensors.values()),
+        "bytes": path.stat().st_size,
+        **json.loads(header["model"]),
+    }
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if header.get("format") != _FORMAT:
+                raise FileFormatError(
+                    f"{path}, a safetensors file that is no adiabat model (format {header.get('format')!r})",
+                    expected="a model package, model.safetensors of a training run",
+                    suggestion="give the model file, not a checkpoint",
+                )
+            if header.get("schema_version") != str(SCHEMA_VERSION):
+                raise SchemaVersionError(
+                    f"{path} with model schema version {header.get('schema_version')}",
+                    expected=f"schema version {SCHEMA_VERSION}",
+                    suggestion="load it with the adiabat version that wrote it, or train again",
+                )
+            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise FileFormatError(
+            f"{path}, which cannot be read as a model: {error}",
+            expected="a model package, model.safetensors of a training run",
+            suggestion="check the path, or copy the file again",
+        ) from error
+
+
+def _content_hash(text: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,182 @@
+"""What a model takes from the training data before the first step: reference energies, scales, neighbor counts.
+
+With them the networks start near unit-variance targets, whatever the chemistry and the units of the labels' spread.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from adiabat.data.graph import Graph
+from adiabat.models.model import Model
+from adiabat.models.operator_head import OnsiteHead, OperatorHead, PairHead, orbital_frame
+from adiabat.physics.reference_energies import ReferenceEnergies, least_squares
+
+_NEGLIGIBLE = 1e-5
+"""eV; coefficients that are smaller than the reference code's own noise are predicted as zero."""
+_DISTANCE_BINS = 12
+_MAX_STRUCTURES = 500
+"""Structures that the operator's scales are read from."""
+
+
+class LabelledGraph(Protocol):
+    """What statistics are taken from: one structure's graph and labels."""
+
+    @property
+    def graph(self) -> Graph:
+        """Its graph."""
+        ...
+
+    @property
+    def values(self) -> Mapping[str, Tensor]:
+        """``energy`` (1,), ``forces`` (n_atoms, 3), and the padded ``onsite`` and ``pair`` blocks of ΔH."""
+        ...
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Number of labels by target; a target without a label is absent."""
+        ...
+
+
+def fit_statistics(
+    model: Model, examples: Sequence[LabelledGraph], reference_energies: ReferenceEnergies | None = None
+) -> dict[str, Any]:
+    """Set every scale and shift of a model from its training data.
+
+    Args:
+        model: changed in place.
+        examples: the training set.
+        reference_energies: energy of each element in eV; least squares over the training set if not given.
+
+    Returns: what was set, as plain JSON values, for logs and provenance.
+    """
+    n_edges = sum(example.graph.n_edges for example in examples)
+    n_atoms = sum(example.graph.n_atoms for example in examples)
+    model.trunk.n_neighbors.fill_(max(1.0, n_edges / n_atoms))
+    summary: dict[str, Any] = {"neighbors_per_atom": n_edges / n_atoms}
+    if model.energy_head is not None and any("energy" in example.counts for example in examples):
+        summary["reference_energies"] = _fit_reference(model, examples, reference_energies)
+    if model.energy_head is not None:
+        summary["energy_scale"] = _fit_energy_scale(model, examples)
+    if model.operator_head is not None:
+        labelled = [example for example in examples if "hamiltonian" in example.counts][:_MAX_STRUCTURES]
+        if labelled:
+            _fit_onsite(model, model.operator_head.onsite, labelled)
+            _fit_pairs(model, model.operator_head, labelled)
+    return summary
+
+
+def _fit_reference(model: Model, examples: Sequence[LabelledGraph], given: ReferenceEnergies | None) -> dict[str, Any]:
+    assert model.energy_head is not None
+    labelled = [example for example in examples if "energy" in example.counts]
+    reference = given or least_squares(
+        [example.graph.atomic_numbers.cpu().numpy() for example in labelled],
+        np.array([float(example.values["energy"]) for example in labelled]),
+    )
+    values = [reference.values[z] for z in model.atomic_numbers]
+    model.energy_head.reference.copy_(torch.tensor(values, dtype=torch.float64))
+    return {"source": reference.source, "eV": dict(zip(model.symbols, values, strict=True))}
+
+
+def _fit_energy_scale(model: Model, examples: Sequence[LabelledGraph]) -> float:
+    """Root mean square of the force components, else spread of the energies per atom: eV(/Å) per unit output."""
+    assert model.energy_head is not None
+    forces = [example.values["forces"].double() for example in examples if "forces" in example.counts]
+    if forces:
+        scale = float(torch.cat(forces).square().mean().sqrt())
+    else:
+        residuals = [
+            (example.values["energy"] - model.energy_head.reference[model.species(example.graph.atomic_numbers)].sum())
+            / example.graph.n_atoms**0.5
+            for example in examples
+            if "energy" in example.counts
+        ]
+        scale = float(torch.cat(residuals).square().mean().sqrt()) if residuals else 1.0
+    model.energy_head.scale.fill_(max(scale, 1e-3))
+    return float(model.energy_head.scale)
+
+
+def _fit_onsite(model: Model, head: OnsiteHead, examples: Sequence[LabelledGraph]) -> None:
+    """Mean of the scalars and spread of every irrep, for each element and pair of shells."""
+    blocks = torch.cat([example.values["onsite"].double() for example in examples])
+    species = model.species(torch.cat([example.graph.atomic_numbers for example in examples]))
+    coefficients = blocks.flatten(1) @ head.to_block.double().mT
+    for index in range(len(model.atomic_numbers)):
+        own = coefficients[species == index]
+        if not len(own):
+            continue
+        mean = torch.zeros_like(own[0])
+        mean[: head.n_natural[0]] = own[:, : head.n_natural[0]].mean(0)
+        squares = (own - mean).square().mean(0)
+        parts = []
+        start = 0
+        for l, count in [*enumerate(head.n_natural), *enumerate(head.n_unnatural)]:
+            size = (2 * l + 1) * count
+            over_m = squares[start : start + size].unflatten(0, (2 * l + 1, count)).mean(0)
+            parts.append(over_m.sqrt().repeat(2 * l + 1))
+            start += size
+        scale = torch.cat(parts)
+        head.mean[index].copy_(mean)
+        head.scale[index].copy_(torch.where(scale > _NEGLIGIBLE, scale, 0))
+
+
+def _fit_pairs(model: Model, head: OperatorHead, examples: Sequence[LabelledGraph]) -> None:
+    """Amplitude and decay length of every coefficient, for each pair of elements: rms ≈ amplitude · exp(−decay · r)."""
+    squares, distances, kinds = _pair_squares(model, head, examples)
+    for kind in range(len(head.pair.amplitude)):
+        members = np.flatnonzero(kinds == kind)
+        if not len(members):
+            continue
+        amplitude, decay = _exponential_fit(distances[members], squares[members])
+        head.pair.amplitude[kind].copy_(torch.from_numpy(amplitude))
+        head.pair.decay[kind].copy_(torch.from_numpy(decay))
+
+
+def _pair_squares(
+    model: Model, head: OperatorHead, examples: Sequence[LabelledGraph]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Squared coefficients in the bonds' frames (n, n_coefficients), distances [Å], and pairs of elements."""
+    squares, distances, kinds = [], [], []
+    for example in examples:
+        graph = example.graph
+        species = model.species(graph.atomic_numbers)
+        vectors = model.pair_vectors(graph).double()
+        turn = orbital_frame(vectors, head.layout)
+        in_frame = turn @ example.values["pair"].double() @ turn.mT
+        squares.append(_mean_over_sides((in_frame.flatten(1) @ head.pair.to_block.double().mT).square(), head.pair))
+        distances.append(vectors.norm(dim=-1))
+        kinds.append(species[graph.pair_index[0]] * len(model.atomic_numbers) + species[graph.pair_index[1]])
+    return torch.cat(squares).cpu().numpy(), torch.cat(distances).cpu().numpy(), torch.cat(kinds).cpu().numpy()
+
+
+def _mean_over_sides(squares: Tensor, head: PairHead) -> Tensor:
+    """Give the cosine and the sine of one coefficient their common mean."""
+    axial = head.n_even + head.n_odd
+    parts = [squares[:, :axial]]
+    for part in squares[:, axial:].split([2 * n for n in head.n_pairs], dim=1):
+        parts.append(part.unflatten(1, (2, -1)).mean(1, keepdim=True).expand(-1, 2, -1).flatten(1))
+    return torch.cat(parts, dim=1)
+
+
+def _exponential_fit(
+    distances: npt.NDArray[np.float64], squares: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Line through log rms against distance, over bins of equal population; decays are never negative."""
+    order = np.argsort(distances)
+    bins = [part for part in np.array_split(order, _DISTANCE_BINS) if len(part)]
+    centre = np.array([distances[part].mean() for part in bins])
+    rms = np.sqrt(np.array([squares[part].mean(axis=0) for part in bins]))
+    weights = np.array([len(part) for part in bins], dtype=np.float64)[:, None]
+    log_rms = np.log(np.maximum(rms, _NEGLIGIBLE))
+    centre_mean = (weights[:, 0] @ centre) / weights.sum()
+    log_mean = (weights * log_rms).sum(axis=0) / weights.sum()
+    spread = (weights[:, 0] * (centre - centre_mean) ** 2).sum()
+    slope = ((weights * (centre - centre_mean)[:, None]) * log_rms).sum(axis=0) / spread if spread > 1e-12 else 0.0
+    decay = np.maximum(-slope, 0.0) * np.ones_like(log_mean)
+    amplitude = np.exp(log_mean + decay * centre_mean)
+    present = np.sqrt(squares.mean(axis=0)) > _NEGLIGIBLE
+    return np.where(present, amplitude, 0.0), decay

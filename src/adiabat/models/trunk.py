@@ -1,0 +1,145 @@
+"""The default trunk: messages summed over neighbors first, products of the sums on the nodes.
+
+One layer, for node i with neighbors j:
+
+    A_i^lm = Σ_j R_l(r_ij) φ_j Y_lm(r̂_ij) + R'_l(r_ij) (W h_j)^lm            messages
+    B_i    = A_i, [A'_i A''_i], [A'_i A''_i A'''_i]                            products on the sphere
+    h_i   ← gate(W B_i + W h_i)
+
+where φ_j = W (Σ_m Y_lm(r̂_ij) h_j^lm)_l is the neighbor's own surroundings as seen along the bond. That scalar carries
+the correlation of two neighborhoods at the price of a dot product instead of a tensor product on every edge.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from adiabat.equivariant.grid_products import SphereProduct
+from adiabat.models.config import ModelConfig
+from adiabat.models.layers import BesselBasis, IrrepsLinear, PolynomialEnvelope, ScalarNetwork, l_of_component
+
+_SPECIES_CHANNELS = 16
+
+
+class EdgeRadial(nn.Module):
+    """Radial functions of every layer, each pair of species its own: R(r; Z_i, Z_j), zero at the cutoff."""
+
+    def __init__(self, config: ModelConfig, n_species: int, n_functions: list[int]) -> None:
+        super().__init__()
+        self.bessel = BesselBasis(config.cutoff, config.n_bessel)
+        self.envelope = PolynomialEnvelope(config.cutoff)
+        self.species = nn.Parameter(torch.randn(n_species * n_species, _SPECIES_CHANNELS))
+        width_in = config.n_bessel + _SPECIES_CHANNELS
+        self.networks = nn.ModuleList(
+            ScalarNetwork(width_in, config.hidden, config.hidden, n_out) for n_out in n_functions
+        )
+
+    def forward(self, distances: Tensor, species_pair: Tensor) -> list[Tensor]:
+        """(n_edges, 1) distances [Å] and (n_edges,) pair numbers to (n_edges, n_functions) a layer."""
+        envelope = self.envelope(distances)
+        species = self.species.index_select(0, species_pair)
+        features = torch.cat([self.bessel(distances) * envelope, species], dim=-1)
+        return [network(features) * envelope for network in self.networks]
+
+
+class Layer(nn.Module):
+    """One round: messages, products, update."""
+
+    l_of_component: Tensor
+    sum_over_m: Tensor
+
+    def __init__(self, config: ModelConfig, n_species: int, *, first: bool) -> None:
+        super().__init__()
+        l_max, channels, order = config.l_max, config.channels, config.order
+        self.l_max, self.channels, self.first = l_max, channels, first
+        self.product = SphereProduct(l_max, l_max, order)
+        self.to_factors = IrrepsLinear(l_max, channels, order * channels)
+        self.from_products = IrrepsLinear(l_max, order * channels, channels)
+        self.species_weights = nn.Parameter(1 + 0.3 * torch.randn(n_species, l_max + 1, order * channels))
+        self.gate = ScalarNetwork(channels, channels, channels * (l_max + 1))
+        if first:
+            self.species_scalars = nn.Parameter(torch.randn(n_species, channels))
+        else:
+            width = (l_max + 1) * channels
+            self.from_neighbor = IrrepsLinear(l_max, channels, channels)
+            self.along_bond = nn.Parameter(torch.randn(width, width) / math.sqrt(width))
+            self.residual = IrrepsLinear(l_max, channels, channels)
+        component_l = l_of_component(l_max)
+        self.register_buffer("l_of_component", component_l, persistent=False)
+        dot = torch.nn.functional.one_hot(component_l).mT / torch.sqrt(2.0 * torch.arange(l_max + 1) + 1)[:, None]
+        self.register_buffer("sum_over_m", dot.to(torch.get_default_dtype()), persistent=False)
+
+    @staticmethod
+    def n_radial(config: ModelConfig, *, first: bool) -> int:
+        """Radial functions that one layer takes per edge."""
+        return (1 if first else 2) * (config.l_max + 1) * config.channels
+
+    def messages(self, features: Tensor | None, radial: Tensor, harmonics: Tensor, neighbor: Tensor) -> Tensor:
+        """Message along every edge, (n_edges, (l_max + 1)², channels)."""
+        radial = radial.unflatten(-1, (-1, self.l_max + 1, self.channels))
+        y = harmonics.unsqueeze(-1)
+        if features is None:
+            return y * radial[:, 0].index_select(1, self.l_of_component)
+        sent = self.from_neighbor(features).index_select(0, neighbor)
+        seen = torch.matmul(self.sum_over_m, y * sent)
+        phi = radial[:, 0] * (seen.flatten(1) @ self.along_bond).view_as(seen)
+        both = torch.stack([phi, radial[:, 1]]).index_select(2, self.l_of_component)
+        return y * both[0] + sent * both[1]
+
+    def update(self, features: Tensor | None, summed: Tensor, species: Tensor) -> Tensor:
+        """New node features from the summed messages, (n_atoms, (l_max + 1)², channels)."""
+        products = torch.cat([summed, self.product(self.to_factors(summed))], dim=-1)
+        weights = self.species_weights.index_select(0, species).index_select(1, self.l_of_component)
+        updated = self.from_products(products * weights)
+        if features is not None:
+            updated = updated + self.residual(features)
+        scalars = updated[:, 0]
+        if self.first:
+            scalars = scalars + self.species_scalars.index_select(0, species)
+        change, gates = self.gate(scalars).split([self.channels, self.l_max * self.channels], dim=-1)
+        scalars = (scalars + change).unsqueeze(1)
+        gates = (1 + torch.tanh(gates)).unflatten(-1, (self.l_max, self.channels))
+        return torch.cat([scalars, updated[:, 1:] * gates.index_select(1, self.l_of_component[1:] - 1)], dim=1)
+
+
+class Trunk(nn.Module):
+    """Node features of a graph.
+
+    Args:
+        config: sizes.
+        n_species: number of elements the model knows.
+    """
+
+    n_neighbors: Tensor
+
+    def __init__(self, config: ModelConfig, n_species: int) -> None:
+        super().__init__()
+        self.config, self.n_species = config, n_species
+        first = [index == 0 for index in range(config.layers)]
+        self.radial = EdgeRadial(config, n_species, [Layer.n_radial(config, first=is_first) for is_first in first])
+        self.layers = nn.ModuleList(Layer(config, n_species, first=is_first) for is_first in first)
+        self.register_buffer("n_neighbors", torch.tensor(1.0, dtype=torch.get_default_dtype()))
+
+    def forward(self, species: Tensor, edge_index: Tensor, distances: Tensor, harmonics: Tensor) -> list[Tensor]:
+        """Node features after each layer.
+
+        Args:
+            species: (n_atoms,) index of each atom's element.
+            edge_index: (2, n_edges) centre and neighbor.
+            distances: (n_edges, 1) in Å.
+            harmonics: (n_edges, (l_max + 1)²) of the direction to the neighbor, component-normalised.
+
+        Returns:
+            one (n_atoms, (l_max + 1)², channels) tensor a layer, all of natural parity.
+        """
+        centre, neighbor = edge_index
+        pair = species.index_select(0, centre) * self.n_species + species.index_select(0, neighbor)
+        features: Tensor | None = None
+        history: list[Tensor] = []
+        for layer, radial in zip(self.layers, self.radial(distances, pair), strict=True):
+            messages = layer.messages(features, radial, harmonics, neighbor)
+            summed = messages.new_zeros(len(species), *messages.shape[1:]).index_add(0, centre, messages)
+            features = layer.update(features, summed * self.n_neighbors.rsqrt(), species)
+            history.append(features)
+        return history
