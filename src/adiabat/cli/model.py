@@ -1,7 +1,7 @@
-"""``adiabat model``: look into a model file without loading it into PyTorch."""
+"""``adiabat model``: look into a model file without building the model."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,35 +17,62 @@ def model() -> None:
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="Model file (.safetensors).")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    path: Annotated[Path, typer.Argument(help="Model file, model.safetensors of a training run.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything that the file says, as JSON.")] = False,
 ) -> None:
-    """Print what a model is: architecture, elements, outputs, training provenance and content hash."""
+    """Print what a model is: outputs, elements, size, errors, training provenance and content hash."""
     from adiabat.models.package import inspect_model
 
     description = inspect_model(path)
     if as_json:
         typer.echo(json.dumps(description, indent=2, sort_keys=True, ensure_ascii=False))
-    else:
-        _print_table(path, description)
-
-
-def _print_table(path: Path, description: Mapping[str, Any]) -> None:
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(path.name), show_header=False, title_justify="left")
+    table = Table(title=path.name, title_justify="left", show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for key, value in _flatten(description):
-        table.add_row(Text(key), Text(value))
+    for name, value in (*_architecture(description), *_training(description["provenance"]), *_file(description)):
+        table.add_row(name, Text(value))
     Console().print(table)
 
 
-def _flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Turn nested mappings into (dotted key, text) rows."""
-    if isinstance(value, Mapping) and value:
-        return [row for key, item in value.items() for row in _flatten(item, f"{prefix}.{key}" if prefix else str(key))]
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return [(prefix, text)]
+def _architecture(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    from ase.data import chemical_symbols
+
+    config, reference = description["config"], description["reference"]
+    yield "predicts", "energy, forces, stress" if config["energy"] else "no energy"
+    if reference is not None:
+        radius = config["operator"]["pair_radius"]
+        reach = "all pairs of atoms" if radius is None else f"pairs within {radius} Å"
+        level = f"{reference['xc']}/{reference['basis']}, grid {reference['grid_level']}"
+        yield "", f"Hamiltonian at {level}, {reach}"
+    yield "elements", ", ".join(chemical_symbols[z] for z in description["atomic_numbers"])
+    yield (
+        "trunk",
+        f"{config['family']}: {config['layers']} layers of {config['channels']} channels, l ≤ {config['l_max']}, "
+        f"products of {config['order']}, cutoff {config['cutoff']} Å",
+    )
+    yield "numbers", f"{description['n_values']} in {description['dtype']}, {description['bytes'] / 1e6:.2f} MB"
+
+
+def _training(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the trainer wrote; a model that something else made may say less."""
+    from adiabat.training.metrics import describe
+
+    if "n_train" in provenance:
+        yield "trained on", f"{provenance['n_train']} structures of {', '.join(provenance['methods'])}"
+        yield "", f"{provenance['step']} steps, {provenance['minutes']:.1f} min"
+    for part, metrics in provenance.get("metrics", {}).items():
+        yield f"{part} errors", f"{describe(metrics)} ({provenance[f'n_{part}']} structures)"
+    references = provenance.get("statistics", {}).get("reference_energies")
+    if references:
+        energies = ", ".join(f"{symbol} {energy:.3f}" for symbol, energy in references["eV"].items())
+        yield "energies of atoms", f"{energies} eV ({references['source'].replace('_', ' ')})"
+
+
+def _file(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "written by", f"adiabat {description['adiabat_version']}, schema version {description['schema_version']}"
+    yield "content hash", description["content_hash"]
