@@ -38,6 +38,8 @@ def test_bibliography_has_each_key_once(repository: Path) -> None:
     assert len(keys) == len(set(keys))
 
 
-@pytest.mark.parametrize("text", ["Source: [nobody1900] eq. 2.", "Source: [nobody_wiki] says so.", "as in [nobody1900b]"])
+@pytest.mark.parametrize(
+    "text", ["Source: [nobody1900] eq. 2.", "Source: [nobody_wiki] says so.", "as in [nobody1900b]"]
+)
 def test_a_citation_is_recognised(text: str) -> None:
     assert keys_of(text)
