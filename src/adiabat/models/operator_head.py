@@ -22,6 +22,8 @@ from adiabat.models.layers import BesselBasis, IrrepsLinear, ScalarNetwork
 from adiabat.models.operator_layout import OperatorBlocks, OperatorLayout
 
 _SPECIES_CHANNELS = 16
+_OUTPUT_START = 0.1
+"""Size of the last weights at the start: a first guess near the mean blocks beats a random one of full size."""
 
 
 class OnsiteHead(nn.Module):
@@ -48,10 +50,10 @@ class OnsiteHead(nn.Module):
         )
         rows, self.n_natural, self.n_unnatural = _onsite_basis(layout.shells, self.l_out)
         self.natural = nn.ParameterList(
-            nn.Parameter(torch.randn(n_features, n) / math.sqrt(n_features)) for n in self.n_natural
+            nn.Parameter(torch.randn(n_features, n) * (_OUTPUT_START / math.sqrt(n_features))) for n in self.n_natural
         )
         self.unnatural = nn.ParameterList(
-            nn.Parameter(torch.randn(channels, n) / math.sqrt(channels)) for n in self.n_unnatural
+            nn.Parameter(torch.randn(channels, n) * (_OUTPUT_START / math.sqrt(channels))) for n in self.n_unnatural
         )
         self.register_buffer("to_block", rows.to(torch.get_default_dtype()), persistent=False)
         self.register_buffer("scale", torch.ones(n_species, len(rows)))
@@ -110,8 +112,12 @@ class PairHead(nn.Module):
             (self.m_out + 2) * n_features, zero_start=True,
         )  # fmt: skip
         counts = [self.n_even, *self.n_pairs]
-        self.out = nn.ParameterList(torch.randn(n_features, n) / math.sqrt(n_features) for n in counts)
-        self.out_odd = nn.Parameter(torch.randn(l_max * channels, self.n_odd) / math.sqrt(max(1, l_max * channels)))
+        self.out = nn.ParameterList(
+            torch.randn(n_features, n) * (_OUTPUT_START / math.sqrt(n_features)) for n in counts
+        )
+        self.out_odd = nn.Parameter(
+            torch.randn(l_max * channels, self.n_odd) * (_OUTPUT_START / math.sqrt(max(1, l_max * channels)))
+        )
 
         dtype = torch.get_default_dtype()
         self.register_buffer("to_block", basis.matrix.to(dtype), persistent=False)

@@ -75,11 +75,11 @@ def _fit_reference(model: Model, examples: Sequence[LabelledGraph], given: Refer
     labelled = [example for example in examples if "energy" in example.counts]
     reference = given or least_squares(
         [example.graph.atomic_numbers.cpu().numpy() for example in labelled],
-        np.array([float(example.values["energy"]) for example in labelled]),
+        np.array([example.values["energy"].item() for example in labelled]),
     )
-    values = [reference.values[z] for z in model.atomic_numbers]
+    values = [reference.total([z]) for z in model.atomic_numbers]
     model.energy_head.reference.copy_(torch.tensor(values, dtype=torch.float64))
-    return {"source": reference.source, "eV": dict(zip(model.symbols, values, strict=True))}
+    return reference.to_json()
 
 
 def _fit_energy_scale(model: Model, examples: Sequence[LabelledGraph]) -> float:
