@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
@@ -16,9 +17,6 @@ from adiabat.core.errors import AdiabatError
 EXIT_USER_ERROR: Final = 1
 EXIT_INTERRUPTED: Final = 130
 """What a shell expects of a program that was ended with Ctrl-C: 128 + SIGINT."""
-
-HELP_MARKUP: Final = "markdown"
-"""Rich's own markup would swallow units and defaults in square brackets."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +53,19 @@ def load_command(name: str) -> TyperCommand | TyperGroup:
     if not isinstance(target, typer.Typer):
         function, target = target, typer.Typer(add_completion=False)
         target.command(name)(function)
-    target.rich_markup_mode = HELP_MARKUP
     command: Any = get_command(target)
     command.name = name
+    _keep_brackets(command)
     return command
+
+
+def _keep_brackets(command: Any) -> None:
+    """Show units and defaults in square brackets, which Rich would take for its markup and swallow."""
+    for part in (command, *command.params):
+        if getattr(part, "help", None):
+            part.help = escape(part.help)
+    for subcommand in getattr(command, "commands", {}).values():
+        _keep_brackets(subcommand)
 
 
 class LazyGroup(TyperGroup):
@@ -113,7 +120,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=HELP_MARKUP)
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 @app.callback()

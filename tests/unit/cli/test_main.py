@@ -59,6 +59,8 @@ def test_help_keeps_square_brackets() -> None:
     result = runner.invoke(main.app, ["label", "--help"])
     assert "[default: pbe]" in result.output
     assert "[eV]" in result.output
+    result = runner.invoke(main.app, ["data", "import", "--help"])
+    assert "e*bohr" in result.output
 
 
 def test_user_error_has_three_parts_and_exit_code_one(register) -> None:
