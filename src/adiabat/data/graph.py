@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from vesin import NeighborList
 
 from adiabat.core.errors import StructureError
+from adiabat.data.neighbors import find_neighbors
 from adiabat.data.structure import OVERLAP_DISTANCE, Structure, overlapping_atoms
 
 
@@ -143,37 +143,12 @@ def _starts(counts: list[int], device: torch.device) -> Tensor:
 
 def _neighbors(structure: Structure, cutoff: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Edges (2, n_edges) and shifts (n_edges, 3), sorted by centre, neighbor and shift."""
-    radius = max(cutoff, OVERLAP_DISTANCE)
-    search = NeighborList(cutoff=radius, full_list=True)
-    periodic = [bool(flag) for flag in structure.pbc]
-    i, j, shift, distance = search.compute(
-        points=np.ascontiguousarray(structure.positions, dtype=np.float64),
-        box=_completed_cell(structure),
-        periodic=periodic,
-        quantities="ijSd",
-    )
-    i, j, shift = i.astype(np.int64), j.astype(np.int64), shift.astype(np.int64)
-    nearest = int(distance.argmin()) if len(distance) else None
-    if nearest is not None and distance[nearest] < OVERLAP_DISTANCE:
-        raise overlapping_atoms((int(i[nearest]), int(j[nearest])), float(distance[nearest]))
-    order = np.lexsort((shift[:, 2], shift[:, 1], shift[:, 0], j, i))
-    order = order[distance[order] < cutoff]
-    return np.stack([i[order], j[order]]), shift[order]
-
-
-def _completed_cell(structure: Structure) -> npt.NDArray[np.float64]:
-    """Cell with an orthogonal unit vector in place of each lattice vector that is not periodic.
-
-    A slab's third vector may be zero or lie in the plane; it means nothing, yet the neighbor search divides by the
-    cell's volume.
-    """
-    periodic = np.asarray(structure.pbc, dtype=bool)
-    cell = np.array(structure.cell, dtype=np.float64)
-    if periodic.all() or not periodic.any():
-        return cell if periodic.all() else np.zeros((3, 3))
-    _, _, rotation = np.linalg.svd(cell[periodic])
-    cell[~periodic] = rotation[periodic.sum() :]
-    return cell
+    found = find_neighbors(structure, max(cutoff, OVERLAP_DISTANCE))
+    if len(found.distances) and found.distances.min() < OVERLAP_DISTANCE:
+        nearest = int(found.distances.argmin())
+        i, j = found.index[:, nearest].tolist()
+        raise overlapping_atoms((i, j), float(found.distances[nearest]))
+    return found.index, found.shift
 
 
 def _pairs(structure: Structure, pair_radius: float | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

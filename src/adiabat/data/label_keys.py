@@ -129,18 +129,28 @@ def to_ours(label: str, key: str, raw: Array, atoms: Atoms, units: LabelUnits) -
 
 
 def resolve_keys(
-    frames: Sequence[Atoms], quantities: Sequence[Quantities], wanted: LabelKeys, units: LabelUnits
+    frames: Sequence[Atoms],
+    quantities: Sequence[Quantities],
+    wanted: LabelKeys,
+    units: LabelUnits,
+    skip: frozenset[str] = frozenset(),
 ) -> LabelKeys:
-    """Settle one key a label for a whole file.
+    """Settle one key a label for a whole file; labels in ``skip`` get none.
 
     Raises:
         LabelError: a key that was asked for is in no frame, or two candidates disagree.
     """
+    unknown = skip - set(LABELS)
+    if unknown:
+        name = min(unknown)
+        raise LabelError(f"label {name!r} to skip", expected=", ".join(LABELS), suggestion=nearest(name, LABELS))
     known = sorted({key for frame in quantities for key in frame})
     settled = wanted
     for label in LABELS:
         key = getattr(wanted, label)
-        if key is None:
+        if label in skip:
+            settled = replace(settled, **{label: None})
+        elif key is None:
             settled = replace(settled, **{label: _find(label, frames, quantities, units)})
         elif key not in known:
             raise LabelError(

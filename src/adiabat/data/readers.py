@@ -35,6 +35,7 @@ class ReadOptions:
         units: what the numbers mean.
         frames: which frames, as a Python slice or index: ``:100``, ``::10``, ``-1``.
         keep_cell: keep a cell that holds a molecule in vacuum.
+        skip: labels that are not read at all.
         file_format: ASE's name of the format, ``extxyz`` or ``pyscf``; None: from the name and content.
         method: level of theory, as in ``PBE/def2-SVP``.
         fidelity: name under which labels of this level are grouped.
@@ -44,6 +45,7 @@ class ReadOptions:
     units: LabelUnits = field(default_factory=LabelUnits)
     frames: str = ":"
     keep_cell: bool = False
+    skip: frozenset[str] = frozenset()
     file_format: str | None = None
     method: str = ""
     fidelity: str = ""
@@ -155,7 +157,7 @@ def _take(frames: Iterable[XyzFrame], wanted: slice) -> list[XyzFrame]:
 def _to_records(path: Path, frames: Sequence[XyzFrame], options: ReadOptions) -> Reading:
     atoms = [_in_angstrom(frame.atoms, options.units) for frame in frames]
     quantities = [frame_quantities(frame) for frame in atoms]
-    keys = resolve_keys(atoms, quantities, options.keys, options.units)
+    keys = resolve_keys(atoms, quantities, options.keys, options.units, options.skip)
     provenance = Provenance(
         code="file", method=options.method, fidelity=options.fidelity or options.method, source=path.name
     )

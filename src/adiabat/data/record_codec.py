@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from adiabat.core.errors import StoreError
+from adiabat.core.fields import FIELDS
 from adiabat.core.operators import BlockOperator
 from adiabat.data.record import Provenance, Record
 from adiabat.data.structure import Structure
@@ -87,9 +88,9 @@ def decode_record(data: bytes) -> Record:
     )
     layout_of = header["layouts"]
     labels: dict[str, npt.NDArray[np.float64] | BlockOperator] = {}
-    for key, value in arrays.items():
-        if key.startswith("label."):
-            name = key.removeprefix("label.")
+    for name in FIELDS:
+        value = arrays.get(f"label.{name}")
+        if value is not None:
             labels[name] = _operator(arrays, layout_of[name], value) if name in layout_of else value
     return Record(structure, labels, Provenance.from_json(header["provenance"]))
 
