@@ -1,0 +1,125 @@
+"""``adiabat md``: molecular dynamics with a model, electrons on request."""
+
+import shlex
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adiabat.core.errors import ConfigError, SimulationError, nearest
+
+if TYPE_CHECKING:
+    from adiabat.data.structure import Structure
+    from adiabat.simulation.settings import MdSettings
+
+
+class EnsembleName(StrEnum):
+    """Choices of ``--ensemble``."""
+
+    NVE = "nve"
+    LANGEVIN = "langevin"
+
+
+def md(
+    model: Annotated[Path, typer.Argument(help="Model file (.safetensors).")],
+    structure: Annotated[Path, typer.Argument(help="Starting structure, in any format that adiabat reads.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Run directory.")],
+    ensemble: Annotated[EnsembleName, typer.Option(help="nve, or langevin (constant T).")] = EnsembleName.NVE,
+    timestep: Annotated[float, typer.Option(help="Time step [fs].")] = 0.5,
+    steps: Annotated[int, typer.Option(help="Number of steps.")] = 2000,
+    temperature: Annotated[float, typer.Option(help="Initial velocities and thermostat [K].")] = 300.0,
+    friction: Annotated[float, typer.Option(help="Langevin friction [1/fs].")] = 0.01,
+    seed: Annotated[int, typer.Option(help="Of velocities and thermostat.")] = 0,
+    frame: Annotated[str, typer.Option(help="Which frame of the structure file.")] = "0",
+    log_every: Annotated[int, typer.Option(help="Steps between log lines.")] = 10,
+    save_every: Annotated[int, typer.Option(help="Steps between trajectory frames.")] = 10,
+    restart_every: Annotated[int, typer.Option(help="Steps between restart points.")] = 100,
+    follow: Annotated[
+        list[str] | None,
+        typer.Option(help="From the predicted Hamiltonian: gap, homo, lumo, orbital_energies, charges, dipole."),
+    ] = None,
+    follow_every: Annotated[int, typer.Option(help="Steps between them.")] = 20,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the run directory.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ….")] = "cpu",
+) -> None:
+    """Run molecular dynamics, with electronic structure on request.
+
+    Writes trajectory.xyz, log.jsonl, electrons.jsonl (with --follow) and restart.npz into the run directory. A run
+    that was stopped or killed goes on, bit for bit, with the same command and --resume.
+    """
+    settings = _settings(
+        ensemble=ensemble.value,
+        timestep_fs=timestep,
+        steps=steps,
+        temperature_K=temperature,
+        friction_per_fs=friction,
+        seed=seed,
+        log_interval=log_every,
+        trajectory_interval=save_every,
+        restart_interval=restart_every,
+        follow=tuple(follow or ()),
+        follow_interval=follow_every,
+    )
+
+    from rich.console import Console
+
+    from adiabat.models.package import load_model
+    from adiabat.simulation.md import run_md
+
+    console = Console(stderr=True)
+    start = _one_structure(structure, frame)
+    result = run_md(load_model(model).to(device), start, settings, output, resume=resume, console=console)
+    if result.finished:
+        typer.echo(f"{result.step} steps ({result.step * timestep:g} fs) of {start.formula} in {result.directory}")
+        return
+    assert result.stopped_by is not None
+    command = [*sys.argv[1:], *(() if resume else ("--resume",))]
+    typer.echo(
+        f"stopped by {signal.Signals(result.stopped_by).name} after step {result.step}; state saved. "
+        f"Go on with: adiabat {shlex.join(command)}",
+        err=True,
+    )
+    raise typer.Exit(128 + result.stopped_by)
+
+
+def _settings(**values: Any) -> "MdSettings":
+    """Validate the options.
+
+    Raises:
+        ConfigError: a value out of range.
+    """
+    from pydantic import ValidationError
+
+    from adiabat.simulation.settings import MdSettings
+
+    try:
+        return MdSettings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name, *_ = (str(part) for part in first["loc"])
+        suggestion = "see `adiabat md --help`"
+        if name == "follow":
+            suggestion = nearest(str(first["input"]), ("gap", "homo", "lumo", "orbital_energies", "charges", "dipole"))
+        raise ConfigError(f"{name} = {first['input']!r}", expected=first["msg"], suggestion=suggestion) from error
+
+
+def _one_structure(path: Path, frame: str) -> "Structure":
+    """Read one frame without its labels.
+
+    Raises:
+        SimulationError: the slice takes more than one frame.
+    """
+    from adiabat.data.label_keys import LABELS
+    from adiabat.data.readers import ReadOptions, read_records
+
+    records = read_records(path, options=ReadOptions(frames=frame, skip=frozenset(LABELS)))
+    if len(records) != 1:
+        raise SimulationError(
+            f"--frame {frame}, which takes {len(records)} frames of {path.name}",
+            expected="one starting structure",
+            suggestion="give one index, such as --frame 0 or --frame -1",
+        )
+    return records[0].structure
