@@ -221,7 +221,7 @@ class TrainConfig(Section):
 
     data: DataConfig
     """Frames."""
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig = ModelConfig.model_validate({})
     """Architecture."""
     targets: TargetsConfig | None = None
     """What to learn; everything that the data holds and the model has a head for, by default."""

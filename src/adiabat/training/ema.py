@@ -1,6 +1,6 @@
 """Exponential moving average of the weights: what is validated and saved."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -23,12 +23,12 @@ class ExponentialMovingAverage:
     def update(self, step: int) -> None:
         """Take in the weights after step ``step``, counted from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(
-            list(self._averages.values()), [value.detach() for value in self._parameters.values()], 1 - decay
-        )
+        averages = list(self._averages.values())
+        weights = [value.detach() for value in self._parameters.values()]
+        torch._foreach_lerp_(averages, weights, 1 - decay)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
     @contextmanager
-    def applied(self) -> Iterator[None]:
+    def applied(self) -> Generator[None]:
         """Let the model hold the averages for the length of a ``with`` block; no copy is made."""
         self._exchange()
         try:

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -20,7 +20,7 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
+def stop_on_signals() -> Generator[StopRequest]:
     """Note the first SIGINT or SIGTERM instead of dying by it; a second one acts as ever.
 
     In a thread other than the main one, which cannot receive signals, nothing is changed.

@@ -19,14 +19,12 @@ def errors(prediction: Prediction, batch: Batch) -> dict[str, tuple[Tensor, ...]
     """
     found: dict[str, tuple[Tensor, ...]] = {}
     for target in batch.outputs:
-        if target == "energy":
-            found[target] = (_masked(batch, "energy", prediction.energy) / batch.atoms_per_structure,)
-        elif target == "hamiltonian":
-            blocks = prediction.hamiltonian
-            assert blocks is not None
-            found[target] = (_masked(batch, "onsite", blocks.onsite), _masked(batch, "pair", blocks.pair))
+        predicted = getattr(prediction, target)
+        if target == "hamiltonian":
+            found[target] = (_masked(batch, "onsite", predicted.onsite), _masked(batch, "pair", predicted.pair))
         else:
-            found[target] = (_masked(batch, target, getattr(prediction, target)),)
+            error = _masked(batch, target, predicted)
+            found[target] = (error / batch.atoms_per_structure if target == "energy" else error,)
     return found
 
 

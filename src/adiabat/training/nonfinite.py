@@ -32,7 +32,7 @@ def nonfinite_error(
         advice = "look at this structure with `adiabat data inspect`, exclude it (data.train.exclude), and start again"
     else:
         who = f"only from these structures together: {', '.join(example.name for example in examples)}"
-        advice = "train with training.dtype float64"
+        advice = "the numbers outgrow float32: lower optimizer.learning_rate, or set training.dtype to float64"
     return TrainingError(
         f"a loss or gradient that is not a finite number in step {step}, {who}",
         expected="finite numbers",

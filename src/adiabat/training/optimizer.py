@@ -44,10 +44,12 @@ class ClippedAdam:
         A parameter that no target of this batch depends on has no gradient and is left out.
         """
         gradients = [value.grad for value in self._parameters if value.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        norms = torch._foreach_norm(gradients)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+        norm = torch.linalg.vector_norm(torch.stack(norms))
         limit = self._limit(norm)
         if limit is not None:
-            torch._foreach_mul_(gradients, torch.clamp(limit / (norm + 1e-12), max=1.0))
+            factor = torch.clamp(limit / (norm + 1e-12), max=1.0)
+            torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
         return norm
 
     def step(self, rate_factor: float) -> None:

@@ -46,7 +46,8 @@ class Progress:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Progress":
         """Inverse of :meth:`to_json`."""
-        return cls(**{**data, "plateau": Plateau(**data["plateau"])})
+        values: dict[str, Any] = {**data, "plateau": Plateau(**data["plateau"])}
+        return cls(**values)
 
 
 @dataclass(frozen=True)

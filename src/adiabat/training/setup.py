@@ -145,8 +145,8 @@ def operator_reference(records: Sequence[Record]) -> OperatorReference:
             )
         basis = found if basis is None or basis == found else basis.merged_with(found)
     assert basis is not None
-    xc, name, grid_level = next(iter(levels))
-    return OperatorReference(xc=xc, basis=name, grid_level=grid_level, orbital_basis=basis.to_json())
+    level: dict[str, Any] = dict(zip(keys, next(iter(levels)), strict=True))
+    return OperatorReference(**level, orbital_basis=basis.to_json())
 
 
 def _examples(frames: Sequence[Frame], model: Model, targets: Collection[str]) -> list[Example]:

@@ -2,7 +2,7 @@
 
 import json
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from adiabat.training.run_files import RunFiles, check_resumable
 from adiabat.training.scoring import score
 from adiabat.training.setup import TrainingSetup, prepare
 
+deterministic_settings: Any = torch.utils.deterministic  # typed as a module without its one attribute
 _STEPS_BEFORE_ESTIMATE = 20
 
 
@@ -171,18 +172,18 @@ def _estimate(loop: TrainingLoop, seconds_per_step: float) -> str:
 
 
 @contextmanager
-def _reproducible(settings: LoopConfig) -> Iterator[None]:
+def _reproducible(settings: LoopConfig) -> Generator[None]:
     """Fix the thread count and, on CPU, PyTorch's deterministic algorithms while a run lasts."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    fill = deterministic_settings.fill_uninitialized_memory
     if settings.num_threads is not None:
         torch.set_num_threads(settings.num_threads)
     if settings.device == "cpu":
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, changes nothing for us
+        deterministic_settings.fill_uninitialized_memory = False  # costs time, changes nothing for us
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        deterministic_settings.fill_uninitialized_memory = fill
