@@ -85,8 +85,8 @@ def build_examples(
     for target in targets:
         if not any(target in record.labels for record in records):
             raise LabelError(
-                f"{len(records)} frames, none with the label {target!r}",
-                expected=f"at least one frame labelled with {target!r}, which the configuration asks to learn",
+                f"{len(records)} frames ({names[0]}, …), none with the label {target!r}",
+                expected=f"at least one of them labelled with {target!r}, which the configuration asks to learn",
                 suggestion=f"remove targets.{target}, or label the frames with `adiabat label`",
             )
     parameter = next(model.parameters())

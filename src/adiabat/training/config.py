@@ -49,6 +49,8 @@ class DataConfig(Section):
     """Store(s) that choose the best model. Empty: ``n_validation`` frames are held out of ``train``."""
     test: Stores = ()
     """Store(s) scored once, at the end; nothing is ever chosen by them."""
+    split: str | None = None
+    """A split that ``adiabat data split`` saved, which then says which frames of ``train`` are for what."""
     n_train: int | None = Field(default=None, gt=0)
     """Number of training frames, drawn at random from ``train``; all that remain by default."""
     n_validation: int = Field(default=0, ge=0)
@@ -57,9 +59,14 @@ class DataConfig(Section):
     """Seed of that draw."""
 
     @model_validator(mode="after")
-    def _one_validation_source(self) -> Self:
+    def _one_source_of_each_part(self) -> Self:
         if self.validation and self.n_validation:
             raise ValueError("give either data.validation (a store) or data.n_validation (a count), not both")
+        whole = len(self.train) == 1 and self.train[0] == StoreSlice(path=self.train[0].path)
+        if self.split and not (whole and not self.validation and not self.test and self.n_train is None):
+            raise ValueError("data.split divides one whole store; drop slices, other stores and n_train")
+        if self.split and self.n_validation:
+            raise ValueError("data.split says which frames validate; drop n_validation")
         return self
 
 
@@ -234,7 +241,7 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        validates = bool(self.data.validation) or self.data.n_validation > 0
+        validates = bool(self.data.validation or self.data.n_validation or self.data.split)
         if not validates and (self.training.patience is not None or self.schedule.kind == "plateau"):
             raise ValueError(
                 "training.patience and the plateau schedule need validation frames: "

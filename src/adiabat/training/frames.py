@@ -10,6 +10,7 @@ import numpy as np
 from adiabat.core.errors import ConfigError
 from adiabat.core.operators import BlockOperator
 from adiabat.data.record import Record
+from adiabat.data.splits import Split
 from adiabat.data.store import DatasetStore
 from adiabat.training.config import DataConfig, StoreSlice
 
@@ -57,8 +58,10 @@ def load_frames(config: DataConfig) -> Frames:
 
     Raises:
         ConfigError: a slice that is none or takes nothing, or fewer frames than are asked for.
-        StoreError: a store that cannot be read.
+        StoreError: a store that cannot be read, or that the saved split was not made for.
     """
+    if config.split is not None:
+        return _read_split(config.train[0].path, config.split)
     train, validation = _read(config.train), _read(config.validation)
     n_train = len(train) - config.n_validation if config.n_train is None else config.n_train
     if n_train < 1 or n_train + config.n_validation > len(train):
@@ -74,6 +77,13 @@ def load_frames(config: DataConfig) -> Frames:
         validation = validation or [train[index] for index in sorted(order[: config.n_validation])]
         train = [train[index] for index in sorted(order[config.n_validation :][:n_train])]
     return Frames(tuple(train), tuple(validation), tuple(_read(config.test)))
+
+
+def _read_split(store_path: str, split_path: str) -> Frames:
+    with DatasetStore.open(store_path) as store:
+        split = Split.load(split_path, content_hash=store.content_hash)
+        parts = (split.train, split.validation, split.test)
+        return Frames(*(tuple(_frame(store[int(i)], int(i), store_path) for i in part) for part in parts))
 
 
 def _read(slices: Sequence[StoreSlice]) -> list[Frame]:

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from adiabat.core.errors import ConfigError
+from adiabat.core.errors import ConfigError, StoreError
+from adiabat.data.splits import random_split
+from adiabat.data.store import DatasetStore
 from adiabat.training.config import DataConfig
 from adiabat.training.frames import load_frames
 from labelled_waters import water_records, write_store
@@ -39,6 +42,26 @@ def test_the_hash_sees_labels_and_order(store, tmp_path):
     turned = str(write_store(tmp_path / "c.lmdb", records[::-1]))
     hashes = {load_frames(DataConfig(train=[path])).data_hash for path in (store, other, turned)}
     assert len(hashes) == 3
+
+
+def test_a_saved_split_decides(store, tmp_path):
+    with DatasetStore.open(store) as opened:
+        split = random_split(len(opened), test=0.25, validation=0.25, content_hash=opened.content_hash)
+    split.save(tmp_path / "split.json")
+    frames = load_frames(DataConfig(train=[store], split=str(tmp_path / "split.json")))
+    for name in ("train", "validation", "test"):
+        assert numbers(getattr(frames, name)) == getattr(split, name).tolist()
+
+
+def test_a_split_of_another_store_is_refused(store, tmp_path):
+    random_split(12, test=0.25, validation=0.25, content_hash="0" * 64).save(tmp_path / "split.json")
+    with pytest.raises(StoreError, match="split"):
+        load_frames(DataConfig(train=[store], split=str(tmp_path / "split.json")))
+
+
+def test_a_split_besides_other_choices_is_refused(store):
+    with pytest.raises(ValidationError, match="split"):
+        DataConfig(train=[store], split="split.json", n_train=3)
 
 
 @pytest.mark.parametrize("text", ["five", "1:2:0", "1:2:3:4", "3"])
