@@ -65,7 +65,7 @@ class _NormalEquations:
         """Coefficients (p,) and the share of the forces' variance that they explain."""
         size = len(self._vector)
         ridge = 1e-7 * max(float(np.trace(self._matrix)) / size, 1e-12)
-        coefficients = np.linalg.solve(self._matrix + ridge * np.eye(size), self._vector)
+        coefficients = np.asarray(np.linalg.solve(self._matrix + ridge * np.eye(size), self._vector), dtype=np.float64)
         left = self._total - 2 * coefficients @ self._vector + coefficients @ self._matrix @ coefficients
         return coefficients, 1 - float(left) / self._total if self._total else 0.0
 

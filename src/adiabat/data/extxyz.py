@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from ase import Atoms
 from ase.io.extxyz import XYZError, read_xyz
@@ -76,7 +77,7 @@ def _frame_end(path: Path, lines: list[str], start: int, index: int) -> int:
 
 def _parse(path: Path, lines: list[str], start: int, index: int) -> XyzFrame:
     try:
-        atoms = next(iter(read_xyz(io.StringIO("\n".join(lines) + "\n"), index=slice(0, 1))))
+        atoms = next(iter(read_xyz(io.StringIO("\n".join(lines) + "\n"), index=cast(Any, slice(0, 1)))))
     except (XYZError, ValueError, KeyError, IndexError, TypeError) as error:
         raise _damaged(path, start, index, f"a frame that cannot be parsed ({error})", "extended XYZ") from error
     assert isinstance(atoms, Atoms)

@@ -5,7 +5,7 @@ r_ij = r_j + S·cell − r_i,   |r_ij| < cutoff,   for edge e: i = edge_index[0,
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -62,13 +62,12 @@ class Graph:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Graph":
         """Move all tensors to ``device`` and floating-point ones to ``dtype``."""
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        tensors = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "n_structures"}
         moved = {
-            name: value.to(device=device, dtype=dtype if value.is_floating_point() else None)
-            for name, value in values.items()
-            if isinstance(value, Tensor)
+            name: tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+            for name, tensor in tensors.items()
         }
-        return Graph(**{**values, **moved})
+        return replace(self, **moved)
 
 
 def build_graph(
@@ -113,32 +112,28 @@ def collate(graphs: Sequence[Graph]) -> Graph:
     pair_counts = [graph.pair_reverse.shape[0] for graph in graphs]
     structure_counts = [graph.n_structures for graph in graphs]
     device = graphs[0].positions.device
-    first_atom = _starts(atom_counts, device)
 
     def joined(name: str, dim: int = 0) -> Tensor:
         return torch.cat([getattr(graph, name) for graph in graphs], dim)
 
-    def shifted(name: str, starts: Tensor, counts: list[int]) -> Tensor:
-        offset = torch.repeat_interleave(starts, torch.tensor(counts, device=device), output_size=sum(counts))
-        return joined(name, -1) + offset
+    def shifted(name: str, owners: list[int], counts: list[int]) -> Tensor:
+        # NumPy repeats on one thread; torch.repeat_interleave starts all of them for a few thousand numbers.
+        starts = np.cumsum([0, *owners[:-1]])
+        return joined(name, -1) + torch.from_numpy(np.repeat(starts, counts)).to(device)
 
     return Graph(
         atomic_numbers=joined("atomic_numbers"),
         positions=joined("positions"),
         cell=joined("cell"),
         pbc=joined("pbc"),
-        edge_index=shifted("edge_index", first_atom, [graph.n_edges for graph in graphs]),
+        edge_index=shifted("edge_index", atom_counts, [graph.n_edges for graph in graphs]),
         edge_shift=joined("edge_shift"),
-        structure_index=shifted("structure_index", _starts(structure_counts, device), atom_counts),
+        structure_index=shifted("structure_index", structure_counts, atom_counts),
         n_structures=sum(structure_counts),
-        pair_index=shifted("pair_index", first_atom, pair_counts),
+        pair_index=shifted("pair_index", atom_counts, pair_counts),
         pair_shift=joined("pair_shift"),
-        pair_reverse=shifted("pair_reverse", _starts(pair_counts, device), pair_counts),
+        pair_reverse=shifted("pair_reverse", pair_counts, pair_counts),
     )
-
-
-def _starts(counts: list[int], device: torch.device) -> Tensor:
-    return torch.tensor(np.concatenate([[0], np.cumsum(counts)[:-1]]), dtype=torch.int64, device=device)
 
 
 def _neighbors(structure: Structure, cutoff: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -7,10 +7,10 @@ shared handle, and a child process opens its own.
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import lmdb
 
@@ -62,7 +62,7 @@ class Environment:
             ) from error
 
     @contextmanager
-    def read(self) -> Iterator["Tables"]:
+    def read(self) -> Generator["Tables"]:
         """Short read transaction."""
         with self._lock:
             try:
@@ -109,14 +109,15 @@ class Environment:
 class Tables:
     """What a read transaction sees, by table name. Values are copied out, so they outlive it."""
 
-    def __init__(self, transaction: lmdb.Transaction, tables: dict[str, object]) -> None:
+    def __init__(self, transaction: lmdb.Transaction, tables: Mapping[str, Any]) -> None:
         """See ``transaction`` through its named tables."""
         self._transaction = transaction
         self._tables = tables
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """Value of one key."""
-        return self._transaction.get(key, db=self._tables[table])
+        value = self._transaction.get(key, db=self._tables[table])
+        return None if value is None else bytes(value)
 
     def count(self, table: str) -> int:
         """Number of entries."""
@@ -124,11 +125,15 @@ class Tables:
 
     def keys(self, table: str) -> list[bytes]:
         """All keys in order."""
-        return list(self._transaction.cursor(db=self._tables[table]).iternext(keys=True, values=False))
+        return [
+            bytes(key) for key in self._transaction.cursor(db=self._tables[table]).iternext(keys=True, values=False)
+        ]
 
     def values(self, table: str) -> list[bytes]:
         """All values in the order of their keys."""
-        return list(self._transaction.cursor(db=self._tables[table]).iternext(keys=False, values=True))
+        return [
+            bytes(item) for item in self._transaction.cursor(db=self._tables[table]).iternext(keys=False, values=True)
+        ]
 
 
 _environments: dict[Path, Environment] = {}

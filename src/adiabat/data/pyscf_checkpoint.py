@@ -86,8 +86,8 @@ def read_pyscf_checkpoint(path: Path, *, method: str = "", fidelity: str = "") -
     return Record(structure, labels, provenance), notes
 
 
-def _molecule(tables: dict[str, Any]) -> gto.Mole:
-    molecule = gto.Mole()
+def _molecule(tables: dict[str, Any]) -> Any:
+    molecule: Any = gto.Mole()
     molecule._atm = np.array(tables["_atm"], dtype=np.int32)
     molecule._bas = np.array(tables["_bas"], dtype=np.int32)
     molecule._env = np.array(tables["_env"], dtype=np.float64)
@@ -102,7 +102,7 @@ def _molecule(tables: dict[str, Any]) -> gto.Mole:
     return molecule
 
 
-def _structure(molecule: gto.Mole) -> Structure:
+def _structure(molecule: Any) -> Structure:
     symbols = ["".join(filter(str.isalpha, symbol)).capitalize() for symbol, _ in molecule._atom]
     return Structure(
         atomic_numbers=np.array([number_of_symbol.get(symbol, 0) for symbol in symbols], dtype=np.int64),
@@ -112,7 +112,7 @@ def _structure(molecule: gto.Mole) -> Structure:
     )
 
 
-def _orbital_basis(molecule: gto.Mole, structure: Structure, path: Path) -> OrbitalBasis:
+def _orbital_basis(molecule: Any, structure: Structure, path: Path) -> OrbitalBasis:
     table = molecule._bas
     if molecule.cart and np.any(table[:, _ANGULAR] >= 2):
         raise BasisError(
@@ -128,7 +128,7 @@ def _orbital_basis(molecule: gto.Mole, structure: Structure, path: Path) -> Orbi
 
 
 def _operators(
-    molecule: gto.Mole,
+    molecule: Any,
     basis: OrbitalBasis,
     structure: Structure,
     coefficients: Array,

@@ -52,8 +52,9 @@ class Provenance:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Provenance":
         """Inverse of :meth:`to_json`."""
-        basis = data.get("orbital_basis")
-        return cls(**{**data, "orbital_basis": OrbitalBasis.from_json(basis) if basis else None})
+        basis: Any = data.get("orbital_basis")
+        plain: dict[str, Any] = {**data, "orbital_basis": OrbitalBasis.from_json(basis) if basis else None}
+        return cls(**plain)
 
     @property
     def settings_hash(self) -> str:

@@ -133,7 +133,7 @@ def group_split(
         sizes = sorted((len(group) for group in order), reverse=True)
         raise LabelError(
             f"{len(names)} groups of {', '.join(map(str, sizes[:8]))}{', …' if len(sizes) > 8 else ''} records",
-            expected=f"groups that fit into {n_test} test and {n_validation} validation records and leave some to train",
+            expected=f"groups that fit into {n_test} test and {n_validation} validation records and leave some over",
             suggestion="ask for larger test and validation sets, or split by another key",
         )
     return _split(sets[2], sets[1], sets[0], f"{len(names)} groups, seed {seed}", content_hash)
