@@ -200,7 +200,7 @@ def _derived_labels(
     if "orbital_energies" in targets:
         labels["orbital_energies"] = solution.orbital_energies * HARTREE
     if "fermi_level" in targets:
-        labels["fermi_level"] = _middle_of_gap(solution) * HARTREE
+        labels["fermi_level"] = np.array(_middle_of_gap(solution) * HARTREE)
     if "dipole" in targets:
         labels["dipole"] = np.asarray(field.dip_moment(unit="AU", dm=solution.density, verbose=0)) * BOHR
     if "charges" in targets:
@@ -217,7 +217,7 @@ def _forces(field: MeanField) -> npt.NDArray[np.float64]:
     return -np.asarray(gradients.kernel()) * (HARTREE / BOHR)
 
 
-def _middle_of_gap(solution: ScfSolution) -> npt.NDArray[np.float64]:
+def _middle_of_gap(solution: ScfSolution) -> float:
     occupied = solution.occupations > 0
     if occupied.all():
         raise EngineError(
@@ -226,4 +226,4 @@ def _middle_of_gap(solution: ScfSolution) -> npt.NDArray[np.float64]:
             suggestion="use a larger basis, or drop fermi_level from the targets",
         )
     energies = solution.orbital_energies
-    return np.array((energies[occupied].max() + energies[~occupied].min()) / 2)
+    return float(energies[occupied].max() + energies[~occupied].min()) / 2

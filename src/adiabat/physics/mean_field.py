@@ -50,6 +50,9 @@ def mean_field(
         field.xc = xc
         field.grids.level = grid_level
         field.small_rho_cutoff = 0.0
+    # Labels are kept by the store; PySCF's checkpoint would be written every cycle and left open until collected.
+    field._chkfile.close()
+    field.chkfile = None
     return field.density_fit() if density_fit else field
 
 
