@@ -1,4 +1,7 @@
-"""Runs what the README and the docs show: fenced ``bash`` and ``python`` blocks of a page, in order, in one folder."""
+"""Runs what the README and the docs show: fenced ``bash`` and ``python`` blocks of a page, in order, in one folder.
+
+Fenced ``yaml`` blocks are pieces of a training configuration, and must be valid ones.
+"""
 
 import os
 import re
@@ -10,9 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from adiabat.core.errors import ConfigError
+from adiabat.training.config_parsing import parse_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FENCE = re.compile(r"^(?P<indent> *)```(?P<language>bash|python)[^\n]*\n(?P<code>.*?)^(?P=indent)```", re.M | re.S)
+MINIMAL_CONFIG = {"data": {"train": "data.lmdb", "n_validation": 1}, "schedule": {"max_steps": 1}}
+FENCE = re.compile(r"^(?P<indent> *)```(?P<language>bash|python|yaml)[^\n]*\n(?P<code>.*?)^(?P=indent)```", re.M | re.S)
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,9 @@ def run_page(path: Path, folder: Path) -> None:
             # Leading newlines make the line numbers of a traceback those of the page.
             exec(compile("\n" * (block.line - 1) + block.code, path, "exec"), namespace)
             continue
+        if block.language == "yaml":
+            parse_config(MINIMAL_CONFIG | yaml.safe_load(block.code))
+            continue
         result = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", block.code],
             cwd=folder,
@@ -61,6 +72,7 @@ PAGES = [
 ]
 
 
+@pytest.mark.timeout(1800)  # a page labels and trains; ten times what the slowest takes on two quiet cores
 @pytest.mark.parametrize("page", PAGES, ids=[str(path.relative_to(REPOSITORY)) for path in PAGES])
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -72,6 +84,13 @@ def test_a_broken_example_is_noticed(block: str, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"Text.\n\n{block}\n")
     with pytest.raises(AssertionError):
+        run_page(page, tmp_path)
+
+
+def test_a_misspelt_option_is_noticed(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```yaml\nmodel: {chanels: 64}\n```\n")
+    with pytest.raises(ConfigError):
         run_page(page, tmp_path)
 
 
