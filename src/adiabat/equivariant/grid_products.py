@@ -1,16 +1,16 @@
 """Products of equivariant features, taken pointwise on a sphere or around a bond.
 
-Features of natural parity are functions: f(n) = Σ_lm f_lm Y_lm(n) on the sphere, and g(φ) = Σ_m g_m e_m(φ) around a bond,
-with e_m = √2 cos mφ, 1, √2 sin |m|φ for m > 0, = 0, < 0. Multiplying functions multiplies their values, so a product of any
-order is one matrix product to a grid, elementwise multiplication, and one matrix product back. The quadratures are exact for
-the degrees at hand, hence so is equivariance. The result holds every path l1 ⊗ l2 → l3 with even l1 + l2 + l3, in the
-proportions of Gaunt's integrals; mixing channels before and after gives them their weights.
+Features of natural parity are functions: f(n) = Σ_lm f_lm Y_lm(n) on the sphere, and g(φ) = Σ_m g_m e_m(φ) around a
+bond, with e_m = √2 cos mφ, 1, √2 sin |m|φ for m > 0, = 0, < 0. Multiplying functions multiplies their values, so a
+product of any order is one matrix product to a grid, elementwise multiplication, and one matrix product back. The
+quadratures are exact for the degrees at hand, hence so is equivariance. The result holds every path l1 ⊗ l2 → l3 with
+even l1 + l2 + l3, in the proportions of Gaunt's integrals; mixing channels before and after gives them their weights.
 
 Source: [luo2024].
 """
 
 import math
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import torch
@@ -97,7 +97,7 @@ def _register(module: nn.Module, values_in: Tensor, weighted_values_out: Tensor)
     module.register_buffer("from_grid", weighted_values_out.mT.to(dtype).contiguous(), persistent=False)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _sphere_quadrature(degree: int) -> tuple[Tensor, Tensor]:
     """Points and weights (summing to 1) that integrate polynomials up to ``degree``: Gauss–Legendre × trapezoid."""
     z, weights_z = np.polynomial.legendre.leggauss(degree // 2 + 1)

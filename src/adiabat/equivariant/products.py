@@ -22,9 +22,9 @@ class NodeProduct(nn.Module):
     Paths are those that keep natural parity, l1 + l2 + l3 even. With independent inputs of unit variance the output
     has unit variance when the module is made.
 
-    All products of components are formed at once and coupled by one matrix product. Of the three ways measured in
-    benchmarks/equivariant_products.py (this one, gathering the nonzero coefficients, one einsum per path), this is the
-    fastest or within a tenth of it from 45 to 512 atoms, first and second derivatives included.
+    All products of components are formed at once and coupled by one matrix product. Of the ways measured in
+    benchmarks/equivariant_products.py (gathering the nonzero coefficients, one einsum per path, one matrix per channel)
+    none is faster over the whole range from 45 to 512 atoms, first and second derivatives included.
 
     Args:
         channels: number of channels of both factors and the result.

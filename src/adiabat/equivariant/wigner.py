@@ -39,7 +39,7 @@ def wigner_d_all(l_max: int, rotation: Float[Tensor, "*batch 3 3"]) -> list[Floa
 def wigner_d_block(l_max: int, rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch irreps irreps"]:
     """The same D matrices on the diagonal of one matrix, which rotates (…, irreps, channels) in one batched product.
 
-    On CPU that product is about twice as fast as one per l, zeros and all (benchmarks/equivariant_frames.py).
+    On CPU that product is up to twice as fast as one per l, zeros and all (benchmarks/equivariant_kernels.py).
     """
     harmonics, inverses = _probe_harmonics(l_max, rotation)
     return harmonics.mT @ inverses * _same_l(l_max, rotation.dtype, rotation.device)
