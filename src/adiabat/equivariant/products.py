@@ -1,7 +1,7 @@
 """Products of two sets of node features, channel by channel, with a free weight on every coupling path.
 
 Where the weights may factor over l1, l2 and l3 (linear layers before and after), the products on a grid of
-:mod:`adiabat.equivariant.grid_products` give the same couplings four to eight times faster.
+:mod:`adiabat.equivariant.grid_products` give the same couplings two to six times faster.
 """
 
 from functools import cache
