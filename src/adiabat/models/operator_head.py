@@ -2,7 +2,7 @@
 
 Off-site blocks are made in the frame of their bond, where two atoms' features, weighted by radial functions, are
 multiplied around the bond's axis and mapped to Slater–Koster-like coefficients; on-site blocks are made of products on
-the sphere. Both end as standardised coefficients times the scale that this kind of coefficient has in the training data.
+the sphere. Both end as standardised coefficients times the scale that such a coefficient has in the training data.
 ΔH is Hermitian because each block is averaged with its partner's transpose.
 """
 
@@ -18,10 +18,12 @@ from adiabat.equivariant.frames import bond_frame, bond_rotation, m_major_order
 from adiabat.equivariant.grid_products import CircleProduct, SphereCurl, SphereProduct
 from adiabat.equivariant.wigner import wigner_d_block
 from adiabat.models.config import ModelConfig, OperatorConfig
-from adiabat.models.layers import BesselBasis, IrrepsLinear, ScalarNetwork
+from adiabat.models.layers import BesselBasis, IrrepsLinear, PolynomialEnvelope, ScalarNetwork
 from adiabat.models.operator_layout import OperatorBlocks, OperatorLayout
 
 _SPECIES_CHANNELS = 16
+_FADE_POWER = 16
+"""Of the envelope at a pair radius: half is left at 0.86 of the radius, nothing at all of it, with two derivatives."""
 _OUTPUT_START = 0.1
 """Size of the last weights at the start: a first guess near the mean blocks beats a random one of full size."""
 
@@ -99,6 +101,7 @@ class PairHead(nn.Module):
         self.from_centre = IrrepsLinear(l_max, width_in, channels)
         self.from_neighbor = IrrepsLinear(l_max, width_in, channels)
         self.bessel = BesselBasis(reach, config.n_bessel)
+        self.envelope = PolynomialEnvelope(config.pair_radius, _FADE_POWER) if config.pair_radius else None
         self.species = nn.Parameter(torch.randn(n_species * n_species, _SPECIES_CHANNELS))
         self.radial = ScalarNetwork(
             config.n_bessel + _SPECIES_CHANNELS, config.hidden, config.hidden, 2 * (l_max + 1) * channels
@@ -156,6 +159,8 @@ class PairHead(nn.Module):
             both = mixed[:, 2 * m - 1 : 2 * m + 1] * (1 + gates[:, m : m + 1])
             parts.append((both @ weight).flatten(1))
         scale = self.amplitude.index_select(0, pair) * torch.exp(-self.decay.index_select(0, pair) * distances)
+        if self.envelope is not None:
+            scale = scale * self.envelope(distances)
         return (torch.cat(parts, dim=-1) * scale) @ self.to_block
 
     def _mix(self, seen: Tensor) -> Tensor:
@@ -165,7 +170,8 @@ class PairHead(nn.Module):
         for m, weight in enumerate(self.mixing):
             n_signs, n_l = (2 if m else 1), self.l_max + 1 - m
             part = seen[:, start : start + n_signs * n_l]
-            parts.append(part.reshape(len(seen), n_signs, -1) @ weight)
+            # no -1 here: a lone atom has no pairs, and torch cannot guess a size beside a zero
+            parts.append(part.reshape(len(seen), n_signs, n_l * seen.shape[-1]) @ weight)
             start += n_signs * n_l
         return torch.cat(parts, dim=1)
 

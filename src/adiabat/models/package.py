@@ -67,13 +67,6 @@ def load_model(path: str | Path, *, dtype: torch.dtype | None = None) -> Model:
     """
     path = Path(path)
     header, tensors = _read(path)
-    content_hash = header["content_hash"]
-    if content_hash != _content_hash(header["model"], tensors):
-        raise FileFormatError(
-            f"{path}, whose content does not match its hash {content_hash[:12]}…",
-            expected="a model package as it was written",
-            suggestion="copy the file again; it was changed or damaged",
-        )
     description = json.loads(header["model"])
     try:
         config = ModelConfig.model_validate(description["config"])
@@ -86,14 +79,21 @@ def load_model(path: str | Path, *, dtype: torch.dtype | None = None) -> Model:
         ) from error
     precision = dtype or getattr(torch, description["dtype"])
     model = build_model(config, description["atomic_numbers"], reference, dtype=precision)
-    model.load_state_dict(tensors)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:  # names or shapes
+        raise FileFormatError(
+            f"{path}, whose weights do not fit its own configuration",
+            expected="a model package as it was written",
+            suggestion="copy the file again, or load it with the adiabat version that wrote it",
+        ) from error
     return model.eval()
 
 
 def inspect_model(path: str | Path) -> dict[str, Any]:
     """What a model package says of itself, without building the model.
 
-    Returns: ``schema_version``, ``content_hash``, ``n_parameters``, ``bytes``, and the header's ``config``,
+    Returns: ``schema_version``, ``content_hash``, ``n_values``, ``bytes``, and the header's ``config``,
         ``atomic_numbers``, ``reference``, ``dtype``, ``adiabat_version`` and ``provenance``.
 
     Raises:
@@ -126,13 +126,20 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
                     expected=f"schema version {SCHEMA_VERSION}",
                     suggestion="load it with the adiabat version that wrote it, or train again",
                 )
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise FileFormatError(
             f"{path}, which cannot be read as a model: {error}",
             expected="a model package, model.safetensors of a training run",
             suggestion="check the path, or copy the file again",
         ) from error
+    if header.get("content_hash") != _content_hash(header.get("model", ""), tensors):
+        raise FileFormatError(
+            f"{path}, whose content does not match its hash",
+            expected="a model package as it was written",
+            suggestion="copy the file again; it was changed or damaged",
+        )
+    return header, tensors
 
 
 def _content_hash(text: str, tensors: Mapping[str, Tensor]) -> str:

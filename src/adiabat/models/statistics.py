@@ -18,9 +18,11 @@ from adiabat.physics.reference_energies import ReferenceEnergies, least_squares
 
 _NEGLIGIBLE = 1e-5
 """eV; coefficients that are smaller than the reference code's own noise are predicted as zero."""
+_STEEPEST_DECAY = 5.0
+"""1/Å; more than any block of ΔH falls. A narrow range of distances, fitted freely, may pretend to any slope."""
 _DISTANCE_BINS = 12
 _MAX_STRUCTURES = 500
-"""Structures that the operator's scales are read from."""
+"""About how many structures the operator's scales are read from."""
 
 
 class LabelledGraph(Protocol):
@@ -63,7 +65,7 @@ def fit_statistics(
     if model.energy_head is not None:
         summary["energy_scale"] = _fit_energy_scale(model, examples)
     if model.operator_head is not None:
-        labelled = [example for example in examples if "hamiltonian" in example.counts][:_MAX_STRUCTURES]
+        labelled = _representative([example for example in examples if "hamiltonian" in example.counts])
         if labelled:
             _fit_onsite(model, model.operator_head.onsite, labelled)
             _fit_pairs(model, model.operator_head, labelled)
@@ -100,6 +102,27 @@ def _fit_energy_scale(model: Model, examples: Sequence[LabelledGraph]) -> float:
     return float(model.energy_head.scale)
 
 
+def _representative(labelled: Sequence[LabelledGraph]) -> list[LabelledGraph]:
+    """Evenly spaced structures, and the first with each element or pair of elements that these lack."""
+    stride = -(-len(labelled) // _MAX_STRUCTURES)
+    if stride <= 1:
+        return list(labelled)
+    chosen = list(labelled[::stride])
+    seen: set[tuple[int, ...]] = set().union(*(_kinds(example.graph) for example in chosen))
+    for example in labelled:
+        kinds = _kinds(example.graph)
+        if kinds - seen:
+            chosen.append(example)
+            seen |= kinds
+    return chosen
+
+
+def _kinds(graph: Graph) -> set[tuple[int, ...]]:
+    """Elements, and pairs of elements, of which a structure has blocks."""
+    pairs = graph.atomic_numbers[graph.pair_index].mT.tolist()
+    return {(z,) for z in graph.atomic_numbers.tolist()} | {(z_i, z_j) for z_i, z_j in pairs}
+
+
 def _fit_onsite(model: Model, head: OnsiteHead, examples: Sequence[LabelledGraph]) -> None:
     """Mean of the scalars and spread of every irrep, for each element and pair of shells."""
     blocks = torch.cat([example.values["onsite"].double() for example in examples])
@@ -108,6 +131,7 @@ def _fit_onsite(model: Model, head: OnsiteHead, examples: Sequence[LabelledGraph
     for index in range(len(model.atomic_numbers)):
         own = coefficients[species == index]
         if not len(own):
+            head.scale[index].zero_()  # H stays H0 where nothing was learned
             continue
         mean = torch.zeros_like(own[0])
         mean[: head.n_natural[0]] = own[:, : head.n_natural[0]].mean(0)
@@ -130,6 +154,7 @@ def _fit_pairs(model: Model, head: OperatorHead, examples: Sequence[LabelledGrap
     for kind in range(len(head.pair.amplitude)):
         members = np.flatnonzero(kinds == kind)
         if not len(members):
+            head.pair.amplitude[kind].zero_()  # H stays H0 where nothing was learned
             continue
         amplitude, decay = _exponential_fit(distances[members], squares[members])
         head.pair.amplitude[kind].copy_(torch.from_numpy(amplitude))
@@ -165,7 +190,7 @@ def _mean_over_sides(squares: Tensor, head: PairHead) -> Tensor:
 def _exponential_fit(
     distances: npt.NDArray[np.float64], squares: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Line through log rms against distance, over bins of equal population; decays are never negative."""
+    """Line through log rms against distance, over bins of equal population; 0 ≤ decay ≤ ``_STEEPEST_DECAY``."""
     order = np.argsort(distances)
     bins = [part for part in np.array_split(order, _DISTANCE_BINS) if len(part)]
     centre = np.array([distances[part].mean() for part in bins])
@@ -176,7 +201,7 @@ def _exponential_fit(
     log_mean = (weights * log_rms).sum(axis=0) / weights.sum()
     spread = (weights[:, 0] * (centre - centre_mean) ** 2).sum()
     slope = ((weights * (centre - centre_mean)[:, None]) * log_rms).sum(axis=0) / spread if spread > 1e-12 else 0.0
-    decay = np.maximum(-slope, 0.0) * np.ones_like(log_mean)
+    decay = np.clip(-slope, 0.0, _STEEPEST_DECAY) * np.ones_like(log_mean)
     amplitude = np.exp(log_mean + decay * centre_mean)
     present = np.sqrt(squares.mean(axis=0)) > _NEGLIGIBLE
     return np.where(present, amplitude, 0.0), decay
