@@ -53,8 +53,8 @@ def small_model(
     with torch.no_grad():
         for parameter in model.parameters():
             if not parameter.any():
-                parameter.copy_(0.5 * torch.randn_like(parameter) / len(parameter) ** 0.5)
-    fit_statistics(model, [random_labels(model, molecule(seed), seed) for seed in range(3)])
+                parameter.copy_(0.2 * torch.randn_like(parameter) / len(parameter) ** 0.5)
+    fit_statistics(model, [random_labels(model, molecule(seed, (6, 8, 1, 1, 6, 8)), seed) for seed in range(3)])
     return model.eval()
 
 
@@ -79,7 +79,6 @@ def random_labels(model: Model, structure: Structure, seed: int = 0, decay: floa
     return LabelledExample(graph, values, counts)
 
 
-
 def molecule(seed: int = 0, numbers: Sequence[int] = (6, 8, 1, 1, 6)) -> Structure:
     """A chiral heap of atoms, about 1.2 Å apart."""
     random = np.random.default_rng(seed)
@@ -102,7 +101,7 @@ def crystal(seed: int = 0) -> Structure:
 
 def min_distance(positions: npt.NDArray[np.float64]) -> float:
     distances = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
-    return float(distances[~np.eye(len(positions), dtype=bool)].min())
+    return float(distances[~np.eye(len(positions), dtype=bool)].min(initial=np.inf))
 
 
 def orthogonal_matrix(determinant: int, seed: int = 7) -> npt.NDArray[np.float64]:
