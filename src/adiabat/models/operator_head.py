@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from adiabat.data.graph import Graph
 from adiabat.equivariant.bond_blocks import bond_block_basis
 from adiabat.equivariant.clebsch_gordan import shell_pair_to_irreps
-from adiabat.equivariant.frames import bond_frame, bond_rotation, m_major_order
+from adiabat.equivariant.frames import bond_frame, bond_rotation, m_major_order, to_bond_frame
 from adiabat.equivariant.grid_products import CircleProduct, SphereCurl, SphereProduct
 from adiabat.equivariant.wigner import wigner_d_block
 from adiabat.models.config import ModelConfig, OperatorConfig
@@ -149,7 +149,7 @@ class PairHead(nn.Module):
             self.from_centre(features).index_select(0, centre),
             self.from_neighbor(features).index_select(0, neighbor),
         ]
-        seen = bond_frame(vectors, self.l_max) @ torch.cat(ends, dim=-1)
+        seen = to_bond_frame(torch.cat(ends, dim=-1), bond_frame(vectors, self.l_max))
         weights = self.radial(geometry).unflatten(-1, (self.l_max + 1, -1)).index_select(1, self.l_of_m_major)
         factors = self._mix(seen * weights)
         mixed = self._multiply(factors)
