@@ -5,6 +5,7 @@ Lennard-Jones particles for energy, forces and stress; extended Hückel hydrogen
 
 import math
 from collections.abc import Collection
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from adiabat.data.structure import Structure
 from adiabat.models.config import OperatorReference
 from adiabat.models.model import Prediction
 from adiabat.physics.basis import orbital_basis, overlap
+from adiabat.physics.h0 import superposed_density_hamiltonian
 
 EPSILON = 0.0104
 """eV; depth of argon's pair potential."""
@@ -36,6 +38,7 @@ WOLFSBERG_HELMHOLZ = 1.75
 class LennardJones(nn.Module):
     """E = ½ Σ 4ε[(σ/r)¹² − (σ/r)⁶] f(r), where f falls from 1 at ``switch`` to 0 at ``cutoff``, twice smooth."""
 
+    config = SimpleNamespace(energy=True)
     has_operator = False
     pair_radius = None
     sigma = SIGMA
@@ -104,3 +107,7 @@ class HuckelHydrogen(LennardJones):
         same_atom = s.pairs[:, 3] == s.pairs[:, 4]
         factor = HYDROGEN_LEVEL * torch.where(torch.from_numpy(same_atom), 1.0, WOLFSBERG_HELMHOLZ).double().numpy()
         return s.with_values(s.values * factor)
+
+    def delta_hamiltonian(self, structure: Structure) -> BlockOperator:
+        h = self.hamiltonian(structure)
+        return h.with_values(h.values - superposed_density_hamiltonian(structure, "hf", "sto-3g", 0).values)

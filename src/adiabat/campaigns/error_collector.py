@@ -1,0 +1,162 @@
+"""Errors and arrays of an evaluation, collected structure by structure and summed up at the end."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from adiabat.campaigns.density_check import DensityCheck
+from adiabat.campaigns.error_statistics import ErrorStatistics, ErrorSums
+from adiabat.campaigns.evaluation_result import Evaluation
+from adiabat.campaigns.hamiltonian_errors import HamiltonianComparison, shell_pair_errors
+from adiabat.campaigns.predictions import SurfacePrediction
+from adiabat.data.record import Record
+
+ELEMENTS_PER_STRUCTURE: Final = 2000
+"""Matrix elements of one molecule that are kept for parity plots, drawn at random if there are more."""
+
+_NO_GROUP: Final = "(none)"
+
+Array = npt.NDArray[Any]
+
+
+class ErrorCollector:
+    """Takes predictions one by one; keeps sums of all errors and the arrays that figures need.
+
+    Args:
+        group_key: key of ``structure.info`` by which errors are also given apart.
+    """
+
+    def __init__(self, group_key: str) -> None:
+        self._group_key = group_key
+        self._group: dict[int, str | None] = {}
+        self._sums: defaultdict[str, dict[int, ErrorSums]] = defaultdict(dict)
+        self._element_sums: defaultdict[str, list[ErrorSums]] = defaultdict(list)
+        self._shell_sums: defaultdict[str, list[ErrorSums]] = defaultdict(list)
+        self._similarity: defaultdict[str, list[Array]] = defaultdict(list)
+        self._seconds: defaultdict[str, list[float]] = defaultdict(list)
+        self._arrays: defaultdict[str, list[Array]] = defaultdict(list)
+        self._smallest_overlap = np.inf
+        self._random = np.random.default_rng(0)
+
+    def add_surface(self, record: Record, prediction: SurfacePrediction) -> None:
+        """Take energy, forces and stress of one structure, as far as it has labels."""
+        index, n_atoms = prediction.index, record.structure.n_atoms
+        self._note_group(index, record)
+        self._seconds["energy and derivatives"].append(prediction.seconds)
+        if "energy" in record.labels:
+            error = self._pair("energy", index, record.labels["energy"], prediction.energy)
+            self._sums["energy"][index] = ErrorSums.of(error)
+            self._sums["energy_per_atom"][index] = ErrorSums.of(error / n_atoms)
+            self._arrays["energy_n_atoms"].append(np.array([n_atoms]))
+        if prediction.forces is not None:
+            error = self._pair("forces", index, record.labels["forces"], prediction.forces)
+            self._sums["forces"][index] = ErrorSums.of(error)
+            self._arrays["forces_atomic_numbers"].append(record.structure.atomic_numbers)
+            symbols = np.array(record.structure.symbols)
+            for symbol in np.unique(symbols):
+                self._element_sums[str(symbol)].append(ErrorSums.of(error[symbols == symbol]))
+        if prediction.stress is not None:
+            error = self._pair("stress", index, record.labels["stress"], prediction.stress)
+            self._sums["stress"][index] = ErrorSums.of(error)
+
+    def add_hamiltonian(self, index: int, record: Record, comparison: HamiltonianComparison) -> None:
+        """Take the Hamiltonian of one molecule and what follows from it."""
+        self._note_group(index, record)
+        self._seconds["ΔH"].append(comparison.seconds)
+        same_atom = comparison.same_atom
+        for name, errors in {
+            "hamiltonian": comparison.errors,
+            "hamiltonian_onsite": comparison.errors[same_atom],
+            "hamiltonian_pair": comparison.errors[~same_atom],
+            "hamiltonian_h0": comparison.h0_errors,
+        }.items():
+            if errors.size:
+                self._sums[name][index] = ErrorSums.of(errors)
+        for name, errors in shell_pair_errors(comparison).items():
+            self._shell_sums[name].append(ErrorSums.of(errors))
+        self._similarity["orbital_similarity"].append(comparison.orbital_similarity)
+        self._similarity["coefficient_cosine"].append(comparison.coefficient_cosine)
+        self._smallest_overlap = min(self._smallest_overlap, float(comparison.reference.orbitals.smallest_overlap))
+        self._add_parity(index, comparison)
+        self._add_orbitals(index, comparison)
+
+    def evaluation(self, checks: Sequence[DensityCheck], provenance: Mapping[str, Any]) -> Evaluation:
+        """Sum up."""
+        for check in checks:
+            self._sums["density_energy"][check.index] = ErrorSums.of(np.array([check.energy_error]))
+        everything = set(self._group)
+        groups: defaultdict[str, set[int]] = defaultdict(set)
+        if any(name is not None for name in self._group.values()):
+            for index, name in self._group.items():
+                groups[_NO_GROUP if name is None else name].add(index)
+        return Evaluation(
+            n_structures=len(everything),
+            errors=self._statistics(everything),
+            forces_by_element={
+                symbol: ErrorStatistics.of("forces", sums) for symbol, sums in sorted(self._element_sums.items())
+            },
+            groups={name: self._statistics(members) for name, members in sorted(groups.items())},
+            hamiltonian_by_shells={
+                name: ErrorStatistics.of("hamiltonian", sums) for name, sums in sorted(self._shell_sums.items())
+            },
+            similarity={name: float(np.concatenate(parts).mean()) for name, parts in self._similarity.items()},
+            smallest_overlap=None if np.isinf(self._smallest_overlap) else self._smallest_overlap,
+            density_checks=list(checks),
+            seconds={name: float(np.mean(values)) for name, values in self._seconds.items()},
+            provenance=provenance,
+            arrays={name: np.concatenate(parts) for name, parts in self._arrays.items()},
+        )
+
+    def _statistics(self, members: set[int]) -> dict[str, ErrorStatistics]:
+        statistics: dict[str, ErrorStatistics] = {}
+        for name, by_structure in self._sums.items():
+            sums = [part for index, part in by_structure.items() if index in members]
+            if sums:
+                # Molecules of any size count alike in the Hamiltonian's error, as in the published ones.
+                matrix = name.startswith("hamiltonian")
+                statistics[name] = (ErrorStatistics.over_structures if matrix else ErrorStatistics.of)(name, sums)
+        return statistics
+
+    def _note_group(self, index: int, record: Record) -> None:
+        value = record.structure.info.get(self._group_key)
+        self._group[index] = None if value is None else str(value)
+
+    def _pair(self, name: str, index: int, reference: Any, predicted: Any) -> npt.NDArray[np.float64]:
+        """Keep one structure's values, at least one row of them; returns predicted − reference."""
+        reference, predicted = np.asarray(reference, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+        rows = reference if name == "forces" else reference[None]
+        self._arrays[f"{name}_structure"].append(np.full(len(rows), index))
+        self._arrays[f"{name}_reference"].append(rows)
+        self._arrays[f"{name}_predicted"].append(predicted if name == "forces" else predicted[None])
+        return predicted - reference
+
+    def _add_parity(self, index: int, comparison: HamiltonianComparison) -> None:
+        reference = comparison.reference.hamiltonian.to_dense().ravel()
+        chosen = np.arange(reference.size)
+        if reference.size > ELEMENTS_PER_STRUCTURE:
+            chosen = np.sort(self._random.choice(reference.size, ELEMENTS_PER_STRUCTURE, replace=False))
+        self._arrays["hamiltonian_structure"].append(np.full(len(chosen), index))
+        self._arrays["hamiltonian_reference"].append(reference[chosen])
+        self._arrays["hamiltonian_predicted"].append(reference[chosen] + comparison.errors.ravel()[chosen])
+        self._arrays["hamiltonian_same_atom"].append(comparison.same_atom.ravel()[chosen])
+
+    def _add_orbitals(self, index: int, comparison: HamiltonianComparison) -> None:
+        ours, theirs = comparison.predicted.orbitals, comparison.reference.orbitals
+        predicted, reference = ours.energies.numpy(), theirs.energies.numpy()
+        occupied = theirs.occupations.numpy() > 0
+        # Combinations dropped as linearly dependent have no energy; both share one overlap and drop the same.
+        finite = np.isfinite(reference)
+        errors = predicted[finite] - reference[finite]
+        self._sums["orbital_energies"][index] = ErrorSums.of(errors)
+        self._sums["orbital_energies_occupied"][index] = ErrorSums.of(errors[occupied[finite]])
+        self._arrays["orbital_energies_structure"].append(np.full(len(errors), index))
+        self._arrays["orbital_energies_reference"].append(reference[finite])
+        self._arrays["orbital_energies_predicted"].append(predicted[finite])
+        self._arrays["orbital_energies_occupied"].append(occupied[finite])
+        for name in ("homo", "lumo", "gap"):
+            values = np.array([getattr(theirs, name), getattr(ours, name)])
+            if np.isfinite(values).all():
+                self._sums[name][index] = ErrorSums.of(self._pair(name, index, *values))

@@ -1,0 +1,103 @@
+"""A model against labels that it has not seen."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from rich.console import Console
+
+from adiabat.campaigns.density_check import DensityCheck, check_density, reference_engine
+from adiabat.campaigns.error_collector import ErrorCollector
+from adiabat.campaigns.evaluation_progress import EvaluationProgress
+from adiabat.campaigns.evaluation_result import Evaluation
+from adiabat.campaigns.hamiltonian_errors import compare_hamiltonians
+from adiabat.campaigns.predictions import predict_surfaces
+from adiabat.core.errors import LabelError
+from adiabat.core.operators import BlockOperator
+from adiabat.data.record import Record
+from adiabat.models.model import Model
+
+_SURFACE: Final = frozenset({"energy", "forces", "stress"})
+
+
+def evaluate(
+    model: Model,
+    records: Iterable[Record],
+    *,
+    n_scf: int = 0,
+    group_key: str = "config_type",
+    batch_size: int = 16,
+    provenance: Mapping[str, Any] | None = None,
+    console: Console | None = None,
+) -> Evaluation:
+    """Compare every label that the model can predict.
+
+    Args:
+        model: with an energy head, an operator head, or both.
+        records: labelled structures.
+        n_scf: of how many molecules, evenly chosen, to test the predicted density in PySCF.
+        group_key: key of ``structure.info`` by whose value errors are also given apart.
+        batch_size: structures evaluated together for energy and forces.
+        provenance: carried into the result: model file, data, split.
+        console: where to show progress; nowhere by default.
+
+    Raises:
+        LabelError: there is no label that the model predicts, or Hamiltonians are of another basis.
+        ModelError: PySCF is to test densities of a model without an operator head.
+        StructureError: an element that the model does not know.
+    """
+    records = list(records)
+    model.eval()
+    if n_scf:
+        model.require_operator()
+    surface, operators = _comparable(model, records)
+    collector = ErrorCollector(group_key)
+    checks: list[DensityCheck] = []
+    checked = _evenly(operators, n_scf)
+    with EvaluationProgress(console, len(surface) + len(operators) + len(checked)) as progress:
+        for prediction in predict_surfaces(model, records, surface, batch_size=batch_size):
+            collector.add_surface(records[prediction.index], prediction)
+            progress.advance("energy and forces")
+        for index in operators:
+            comparison = compare_hamiltonians(model, records[index])
+            collector.add_hamiltonian(index, records[index], comparison)
+            progress.advance("Hamiltonian")
+            if index in checked:
+                engine = reference_engine(model.require_operator())
+                density = comparison.predicted.density_matrix
+                checks.append(check_density(index, records[index].structure, density, engine))
+                progress.advance("SCF from the predicted density")
+    return collector.evaluation(checks, dict(provenance or {}))
+
+
+def _comparable(model: Model, records: Sequence[Record]) -> tuple[dict[int, frozenset[str]], list[int]]:
+    """For each record the surface labels to compare, and the records whose Hamiltonian to compare.
+
+    Raises:
+        LabelError: there is nothing.
+    """
+    has_energy = model.config.energy
+    surface: dict[int, frozenset[str]] = {}
+    operators: list[int] = []
+    for index, record in enumerate(records):
+        names = _SURFACE & set(record.labels) if has_energy else frozenset[str]()
+        if names:
+            # The energy comes with its derivatives whether or not it has a label.
+            surface[index] = names | {"energy"}
+        if model.has_operator and isinstance(record.labels.get("hamiltonian"), BlockOperator):
+            operators.append(index)
+    if not surface and not operators:
+        have = sorted({name for record in records for name in record.labels})
+        can = (sorted(_SURFACE) if has_energy else []) + (["hamiltonian"] if model.has_operator else [])
+        raise LabelError(
+            f"{len(records)} records with the labels {have or 'none'}",
+            expected=f"at least one label that the model predicts: {', '.join(can)}",
+            suggestion="label the structures first with `adiabat label`, or check the split",
+        )
+    return surface, operators
+
+
+def _evenly(indices: Sequence[int], n_wanted: int) -> set[int]:
+    """At most ``n_wanted`` of the indices, spread over all of them."""
+    places = np.linspace(0, len(indices) - 1, min(n_wanted, len(indices)))
+    return {indices[int(place)] for place in places.round()}

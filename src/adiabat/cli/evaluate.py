@@ -1,0 +1,98 @@
+"""``adiabat evaluate``: a model against labels that it has not seen."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adiabat.core.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from adiabat.data.record import Record
+
+_SETS = ("train", "validation", "test")
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Model file (.safetensors).")],
+    data: Annotated[Path, typer.Argument(help="Labelled structures: a store, or any file that adiabat reads.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Directory for metrics.json and arrays.npz.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Part of a saved split: split.json:test.")] = None,
+    scf: Annotated[int, typer.Option(help="Molecules on which PySCF starts from the predicted density.", min=0)] = 0,
+    group_by: Annotated[str, typer.Option(help="Key by whose value errors are also given apart.")] = "config_type",
+    batch_size: Annotated[int, typer.Option(help="Structures evaluated together.", min=1)] = 16,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ….")] = "cpu",
+) -> None:
+    """Compare a model with labels it has not seen.
+
+    Every label that the model predicts is compared: energy, forces, stress; for the Hamiltonian also orbital
+    energies, gap and orbitals, and with --scf the energy and the SCF cycles of the predicted density.
+    """
+    from rich.console import Console
+
+    from adiabat.campaigns import evaluation as campaign
+    from adiabat.campaigns.evaluation_table import evaluation_tables
+    from adiabat.models.package import inspect_model, load_model
+
+    records, described = _records(data, split)
+    provenance = {
+        "model": {"file": str(model), "content_hash": inspect_model(model)["content_hash"]},
+        "data": described,
+        "settings": {"scf": scf, "group_by": group_by},
+    }
+    result = campaign.evaluate(
+        load_model(model).to(device),
+        records,
+        n_scf=scf,
+        group_key=group_by,
+        batch_size=batch_size,
+        provenance=provenance,
+        console=Console(stderr=True),
+    )
+    console = Console()
+    for table in evaluation_tables(result):
+        console.print(table)
+    if output is not None:
+        result.save(output)
+        console.print(f"written to {output}", highlight=False)
+
+
+def _records(path: Path, split: str | None) -> "tuple[list[Record], dict[str, Any]]":
+    """Read the records, and say which they are."""
+    from adiabat.data.readers import read_records
+    from adiabat.data.splits import Split
+    from adiabat.data.store import DatasetStore
+
+    if not path.is_dir():
+        if split is not None:
+            raise ConfigError(
+                f"--split {split} for {path.name}, which is a file",
+                expected="a store, whose records a split numbers",
+                suggestion=f"import it first: adiabat data import {path} -o {path.stem}.lmdb",
+            )
+        return read_records(path), {"file": str(path)}
+    with DatasetStore.open(path) as store:
+        described: dict[str, Any] = {"file": str(path), "content_hash": store.content_hash, "split": split}
+        if split is None:
+            return list(store), described
+        file, part = _split_part(split)
+        indices = getattr(Split.load(file, content_hash=store.content_hash), part)
+        return [store[int(index)] for index in indices], described
+
+
+def _split_part(text: str) -> tuple[str, str]:
+    """Take ``split.json:test`` apart.
+
+    Raises:
+        ConfigError: there is no colon, or no such part.
+    """
+    file, colon, part = text.rpartition(":")
+    if not colon or part not in _SETS:
+        raise ConfigError(
+            f"--split {text}",
+            expected=f"FILE:PART with a part of {', '.join(_SETS)}",
+            suggestion=nearest(part, _SETS) if colon else f"--split {text}:test",
+        )
+    return file, part
