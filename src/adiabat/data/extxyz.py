@@ -5,12 +5,20 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from ase import Atoms
 from ase.io.extxyz import XYZError, read_xyz
 
 from adiabat.core.errors import FileFormatError
+
+_SIX_NUMBERS: Final = re.compile(
+    r"""(^|\s)((?:stress|virial)\s*=\s*(["'{\[])\s*(?:[^\s"'}\]]+[\s,]+){5}[^\s"'}\]]+\s*["'}\]])"""
+)
+"""A stress of six components, which ASE refuses: it takes nine under these names."""
+
+_ASIDE: Final = "six_"
+"""Prefix under which such a stress passes through ASE's parser."""
 
 
 @dataclass(frozen=True)
@@ -68,19 +76,25 @@ def _frame_end(path: Path, lines: list[str], start: int, index: int) -> int:
             f"the end of the file after {max(0, len(lines) - start - 2)} of {n_atoms} atoms",
             f"{n_atoms} atom lines",
         )
-    width = len(lines[start + 2].split()) if n_atoms else 0
-    for number in range(start + 2, end):
-        if len(lines[number].split()) != width:
-            raise _damaged(path, number, index, f"{lines[number][:60]!r}", f"{width} columns, as in the lines above")
+    widths = [len(line.split()) for line in lines[start + 2 : end]]
+    common = max(widths, key=widths.count, default=0)
+    for number, width in enumerate(widths, start=start + 2):
+        if width != common:
+            raise _damaged(path, number, index, f"{lines[number][:60]!r}", f"{common} columns, as in the other lines")
     return end
 
 
 def _parse(path: Path, lines: list[str], start: int, index: int) -> XyzFrame:
+    comment = _SIX_NUMBERS.sub(rf"\g<1>{_ASIDE}\g<2>", lines[1])
     try:
-        atoms = next(iter(read_xyz(io.StringIO("\n".join(lines) + "\n"), index=cast(Any, slice(0, 1)))))
+        atoms = next(
+            iter(read_xyz(io.StringIO("\n".join([lines[0], comment, *lines[2:]]) + "\n"), index=cast(Any, slice(0, 1))))
+        )
     except (XYZError, ValueError, KeyError, IndexError, TypeError) as error:
         raise _damaged(path, start, index, f"a frame that cannot be parsed ({error})", "extended XYZ") from error
     assert isinstance(atoms, Atoms)
+    for key in [key for key in atoms.info if key.startswith(_ASIDE)]:
+        atoms.info[key.removeprefix(_ASIDE)] = atoms.info.pop(key)
     return XyzFrame(atoms, start + 1, re.search(r"\bpbc\s*=", lines[1], re.IGNORECASE) is not None)
 
 

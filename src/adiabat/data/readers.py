@@ -3,6 +3,7 @@
 Nothing is guessed in silence: a reading says which keys became which labels, in which units, and what was changed.
 """
 
+import sqlite3
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ from adiabat.data.label_units import LENGTH_UNITS, Array, LabelUnits, stress_con
 from adiabat.data.pyscf_checkpoint import is_pyscf_checkpoint, read_pyscf_checkpoint
 from adiabat.data.record import Provenance, Record
 from adiabat.data.structure import Structure
-from adiabat.data.vacuum_box import VACUUM, is_molecule_in_box, without_cell
+from adiabat.data.vacuum_box import VACUUM, is_molecule_in_box, made_whole, without_cell
 
 _XYZ_SUFFIXES = (".xyz", ".extxyz")
 
@@ -120,7 +121,7 @@ def _read_with_ase(path: Path, options: ReadOptions) -> list[XyzFrame]:
             ) from error
         # ASE's readers share no error class: these are what a damaged file makes them raise.
         except (ase.io.ParseError, OSError, ValueError, KeyError, IndexError, StopIteration, AttributeError,
-                TypeError, AssertionError, zipfile.BadZipFile) as error:  # fmt: skip
+                TypeError, AssertionError, zipfile.BadZipFile, sqlite3.Error) as error:  # fmt: skip
             raise FileFormatError(
                 f"{path.name}, which ASE cannot read ({type(error).__name__}: {error})",
                 expected="a complete file of the format that its name says",
@@ -204,7 +205,7 @@ def _structure(
             )
             return structure
         _count(changes, f"Lattice {size:.0f} Å with no periodicity: treated as a molecule; --keep-cell to keep it")
-        return without_cell(structure)
+        return without_cell(made_whole(structure))
     return structure
 
 

@@ -263,4 +263,4 @@ class DatasetStore:
 
 def _row(index: int) -> bytes:
     """Big-endian, so that LMDB's byte order is the order of appending."""
-    return index.to_bytes(8, "big")
+    return int(index).to_bytes(8, "big")
