@@ -23,6 +23,8 @@ _DEFAULT_TARGETS: Final = {
 }
 _ENERGY_AND_FORCES: Final = "energy,forces"
 _SHOWN_FAILURES: Final = 5
+_FREE_ATOM_SCF: Final = {"unrestricted": True, "level_shift": 5.0, "conv_tol": 1e-8, "conv_tol_grad": 1e-3}
+"""An open p shell has degenerate solutions between which a tight SCF wanders; its energy is long settled by then."""
 
 
 def label(
@@ -43,6 +45,9 @@ def label(
     forces_key: Annotated[str | None, typer.Option(help="Key of kept forces in the file.")] = None,
     frames: Annotated[str, typer.Option(help="Frames as a Python slice: 0:400, ::10.")] = ":",
     molecule: Annotated[bool, typer.Option("--molecule", help="Drop the cell, whatever the file says.")] = False,
+    isolated_atoms: Annotated[
+        bool, typer.Option("--isolated-atoms", help="Label the free atoms of these structures instead: energies only.")
+    ] = False,
     charge: Annotated[int | None, typer.Option(help="Total charge of every structure [e].")] = None,
     spin: Annotated[int | None, typer.Option(help="Unpaired electrons of every structure.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes, one thread each. [default: all cores]")] = None,
@@ -67,12 +72,18 @@ def label(
         "damping": damping,
         "max_cycles": max_cycles,
     }
+    if isolated_atoms and engine == "pyscf":
+        given = _FREE_ATOM_SCF | {name: value for name, value in given.items() if value is not None}
     reference = create_engine(engine, **{name: value for name, value in given.items() if value is not None})
     console = Console(stderr=True)
     reading = read_file(structures, ReadOptions(keys=LabelKeys(energy=energy_key, forces=forces_key), frames=frames))
     for note in reading.notes:
         console.print(Text(note), style="dim")
+    structure_list = [_adjusted(record.structure, molecule, charge, spin) for record in reading.records]
+    wanted = _names(targets or _DEFAULT_TARGETS.get(engine, _ENERGY_AND_FORCES))
     kept_names = _names(keep)
+    if isolated_atoms:
+        structure_list, wanted, kept_names = _free_atoms(structure_list), ["energy"], []
     kept = [_kept(record, index, kept_names) for index, record in enumerate(reading.records)] if kept_names else []
     with _progress(console) as progress:
         task = progress.add_task(f"{engine}", total=None)
@@ -86,12 +97,11 @@ def label(
                 description=f"{reference.provenance(structure_list[0]).method}{failed}",
             )
 
-        structure_list = [_adjusted(record.structure, molecule, charge, spin) for record in reading.records]
         report = label_structures(
             structure_list,
             reference,
             output,
-            targets=_names(targets or _DEFAULT_TARGETS.get(engine, _ENERGY_AND_FORCES)),
+            targets=wanted,
             n_workers=workers or os.cpu_count() or 1,
             kept=kept,
             source=structures.name,
@@ -113,6 +123,12 @@ def _kept(record: "Record", index: int, names: list[str]) -> "Labels":
             suggestion="name the keys with --energy-key and --forces-key, or drop the label from --keep",
         )
     return {name: record.labels[name] for name in names}
+
+
+def _free_atoms(structures: "list[Structure]") -> "list[Structure]":
+    from adiabat.physics.reference_energies import free_atom
+
+    return [free_atom(z) for z in sorted({int(z) for structure in structures for z in structure.atomic_numbers})]
 
 
 def _adjusted(structure: "Structure", molecule: bool, charge: int | None, spin: int | None) -> "Structure":

@@ -57,11 +57,17 @@ class DataConfig(Section):
     """Number of frames of ``train`` held out for validation. With 0, and no store, the last EMA weights are kept."""
     split_seed: int = 0
     """Seed of that draw."""
+    reference_energies: dict[str, float] | None = None
+    """Energy of each element by its symbol [eV]. By default, least squares over the training energies."""
+    isolated_atoms: str | None = None
+    """Store of free atoms, from `adiabat label --isolated-atoms`, whose energies are the reference energies."""
 
     @model_validator(mode="after")
     def _one_source_of_each_part(self) -> Self:
         if self.validation and self.n_validation:
             raise ValueError("give either data.validation (a store) or data.n_validation (a count), not both")
+        if self.reference_energies is not None and self.isolated_atoms is not None:
+            raise ValueError("give either data.reference_energies (values) or data.isolated_atoms (a store), not both")
         whole = len(self.train) == 1 and self.train[0] == StoreSlice(path=self.train[0].path)
         if self.split and not (whole and not self.validation and not self.test and self.n_train is None):
             raise ValueError("data.split divides one whole store; drop slices, other stores and n_train")

@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import torch
+from ase.data import chemical_symbols
 
 from adiabat.core.errors import LabelError, ModelError
 from adiabat.core.orbitals import OrbitalBasis
 from adiabat.data.record import Record
+from adiabat.data.store import DatasetStore
 from adiabat.models.config import ModelConfig, OperatorReference
 from adiabat.models.model import Model
 from adiabat.models.statistics import fit_statistics
+from adiabat.physics.reference_energies import ReferenceEnergies, given, isolated_atoms
 from adiabat.training.batches import TARGETS, Example, build_examples
-from adiabat.training.config import LoopConfig, TargetsConfig, TrainConfig
+from adiabat.training.config import DataConfig, LoopConfig, TargetsConfig, TrainConfig
 from adiabat.training.frames import Frame, Frames, load_frames
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -57,7 +61,7 @@ def prepare(config: TrainConfig) -> TrainingSetup:
     architecture = trained_heads(config.model, targets)
     model = create_model(architecture, config.training, [*records, *(frame.record for frame in frames.validation)])
     train = _examples(frames.train, model, targets.active)
-    statistics = fit_statistics(model, train)
+    statistics = fit_statistics(model, train, reference_energies(config.data, model.atomic_numbers))
     return TrainingSetup(
         model=model,
         targets=targets,
@@ -117,6 +121,33 @@ def create_model(config: ModelConfig, training: LoopConfig, records: Sequence[Re
         return Model(config, elements, reference).to(training.device)
     finally:
         torch.set_default_dtype(default)
+
+
+def reference_energies(config: DataConfig, elements: Collection[int]) -> ReferenceEnergies | None:
+    """Reference energies that the configuration names; None where least squares are to find them.
+
+    Raises:
+        ConfigError: a given value for what is no element.
+        LabelError: an element without a labelled free atom in the store.
+    """
+    if config.reference_energies is not None:
+        return given(config.reference_energies)
+    if config.isolated_atoms is None:
+        return None
+    with DatasetStore.open(config.isolated_atoms) as store:
+        found = {
+            int(record.structure.atomic_numbers[0]): float(np.asarray(record.labels["energy"]))
+            for record in store
+            if record.structure.n_atoms == 1 and "energy" in record.labels
+        }
+    missing = [chemical_symbols[z] for z in elements if z not in found]
+    if missing:
+        raise LabelError(
+            f"{config.isolated_atoms} without a free atom of {', '.join(missing)}",
+            expected="an energy of each element's free atom",
+            suggestion="`adiabat label STRUCTURES --isolated-atoms -o atoms.lmdb` with the engine of the labels",
+        )
+    return isolated_atoms(elements, lambda atom: found[int(atom.atomic_numbers[0])])
 
 
 def operator_reference(records: Sequence[Record]) -> OperatorReference:
