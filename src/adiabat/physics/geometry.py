@@ -1,7 +1,7 @@
 """Geometry that no calculation can mean."""
 
 import numpy as np
-from vesin import NeighborList
+from ase.neighborlist import primitive_neighbor_list
 
 from adiabat.data.structure import OVERLAP_DISTANCE, Structure, overlapping_atoms
 
@@ -12,9 +12,9 @@ def refuse_overlapping_atoms(structure: Structure) -> None:
     Raises:
         StructureError: names the nearest such pair.
     """
-    neighbors = NeighborList(cutoff=OVERLAP_DISTANCE, full_list=False)
-    i, j, distances = neighbors.compute(
-        points=structure.positions, box=structure.cell, periodic=structure.pbc, quantities="ijd"
+    # ASE's list is slower than vesin's, which graphs use, but vesin loads PyTorch: seconds for each worker process.
+    i, j, distances = primitive_neighbor_list(
+        "ijd", structure.pbc, structure.cell, structure.positions, OVERLAP_DISTANCE
     )
     if len(distances):
         worst = int(np.argmin(distances))
