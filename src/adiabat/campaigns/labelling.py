@@ -6,16 +6,14 @@ The parent is the only writer and appends each result as it arrives; what is don
 
 import json
 import os
-import signal
-import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 
 from adiabat.campaigns.worker_pool import WorkerPool
+from adiabat.core.atomic_file import write_atomically
 from adiabat.core.errors import AdiabatError, ConfigError, LabelError
+from adiabat.core.interruption import stop_on_signals
 from adiabat.data.record import Labels, Record
 from adiabat.data.store import DatasetStore
 from adiabat.data.structure import Structure
@@ -109,7 +107,7 @@ def label_structures(
     computed = [name for name in targets if name not in inherited]
     engine.check(structures, computed)
     keys = [Record(structure, {}, engine.provenance(structure)).key for structure in structures]
-    with _open_or_create(Path(store_path)) as store, _stop_signals() as stop:
+    with _open_or_create(Path(store_path)) as store, stop_on_signals() as stop:
         _check_stored_labels(store, set(keys), set(computed) | inherited)
         order = _unlabelled(keys, store.keys())
         report = LabellingReport(n_structures=len(structures), n_skipped=len(structures) - len(order))
@@ -118,7 +116,7 @@ def label_structures(
         if order:
             with WorkerPool(engine, computed, min(n_workers, len(order))) as pool:
                 for answered in pool.answers(structures, order):
-                    if stop.signal_number is not None:
+                    if stop:
                         break
                     if answered is None:
                         continue
@@ -190,30 +188,5 @@ def _write_failures(store_path: Path, failures: Sequence[LabellingFailure]) -> N
     if not failures:
         path.unlink(missing_ok=True)
         return
-    draft = path.with_suffix(".tmp")
-    draft.write_text(json.dumps([failure.to_json() for failure in failures], indent=2, ensure_ascii=False) + "\n")
-    draft.replace(path)
-
-
-@dataclass
-class _Stop:
-    signal_number: int | None = None
-
-
-@contextmanager
-def _stop_signals() -> Generator[_Stop, None, None]:
-    """Note SIGINT and SIGTERM instead of dying of them, in the main thread, where handlers can be set."""
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def note(signal_number: int, _frame: FrameType | None) -> None:
-        stop.signal_number = signal_number
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    text = json.dumps([failure.to_json() for failure in failures], indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path, text.encode())

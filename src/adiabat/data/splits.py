@@ -1,7 +1,6 @@
 """Splits into training, validation and test sets: deterministic, saved with the hash of what they split."""
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from adiabat.core.atomic_file import write_atomically
 from adiabat.core.errors import FileFormatError, LabelError, SchemaVersionError, StoreError
 from adiabat.data.fingerprint import fingerprint
 from adiabat.data.record import Record
@@ -49,9 +49,7 @@ class Split:
             "validation": self.validation.tolist(),
             "test": self.test.tolist(),
         }
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(json.dumps(data) + "\n", encoding="utf-8")
-        draft.replace(path)
+        write_atomically(path, (json.dumps(data) + "\n").encode())
 
     @classmethod
     def load(cls, path: str | Path, *, content_hash: str | None = None) -> "Split":

@@ -18,11 +18,11 @@ from ase.md.verlet import VelocityVerlet
 from rich.console import Console
 
 from adiabat.core.errors import SimulationError, StructureError
+from adiabat.core.interruption import stop_on_signals
 from adiabat.core.units import BOLTZMANN
 from adiabat.data.structure import Structure
 from adiabat.models.model import Model
 from adiabat.simulation.calculator import AdiabatCalculator
-from adiabat.simulation.interruption import stop_on_signals
 from adiabat.simulation.md_output import ELECTRONS, LOG, TRAJECTORY, MdOutput, frame_text
 from adiabat.simulation.md_progress import MdProgress
 from adiabat.simulation.run_files import RestartPoint

@@ -12,10 +12,10 @@ from rich.console import Console
 from torch import Tensor
 
 from adiabat.core.atomic_file import write_atomically
+from adiabat.core.interruption import StopRequest, stop_on_signals
 from adiabat.training.checkpoint import read_checkpoint
 from adiabat.training.config import LoopConfig, TrainConfig
 from adiabat.training.console import RunDisplay, end_time
-from adiabat.training.interruption import StopRequest, stop_on_signals
 from adiabat.training.loop import TrainingLoop
 from adiabat.training.metrics import describe
 from adiabat.training.metrics_log import MetricsLog

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that a loop grants at its next safe point."""
+"""Ctrl-C and SIGTERM as a wish that a loop grants at its next safe point, with everything saved."""
 
 import signal
 import threading
@@ -21,10 +21,15 @@ class StopRequest:
         """True once a signal has come."""
         return self.signal_number is not None
 
+    @property
+    def signal_name(self) -> str:
+        """``SIGINT`` or ``SIGTERM``; empty while nobody asked."""
+        return "" if self.signal_number is None else signal.Signals(self.signal_number).name
+
 
 @contextmanager
 def stop_on_signals() -> Generator[StopRequest]:
-    """Note SIGINT and SIGTERM instead of dying of them; a second Ctrl-C interrupts at once.
+    """Note the first SIGINT or SIGTERM instead of dying of it; a second one acts as ever.
 
     Outside the main thread, where Python delivers no signals, the request simply never comes.
     """
@@ -32,13 +37,15 @@ def stop_on_signals() -> Generator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def note(number: int, frame: FrameType | None) -> None:
-        if request:
-            raise KeyboardInterrupt
+    def note(number: int, _frame: FrameType | None) -> None:
         request.signal_number = number
+        for caught, handler in before.items():
+            signal.signal(caught, handler)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, note)
     try:
         yield request
     finally:
