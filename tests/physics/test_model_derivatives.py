@@ -112,12 +112,13 @@ def test_training_on_derivatives_has_right_gradients(outputs: tuple[str, ...]) -
     assert torch.autograd.gradcheck(derivative, weights, fast_mode=True)
 
 
-def test_forces_in_evaluation_carry_no_graph(model: Model) -> None:
-    graph = model.graph(molecule(), FORCES)
+def test_evaluation_without_gradients_leaves_no_graph_behind(tiny_operator_model: Model) -> None:
+    outputs = ("energy", "forces", "hamiltonian")
     with torch.no_grad():
-        prediction = model(graph, FORCES)
-    assert not prediction.energy.requires_grad
-    assert not prediction.forces.requires_grad
+        prediction = tiny_operator_model(tiny_operator_model.graph(molecule(), outputs), outputs)
+    blocks = prediction.hamiltonian
+    for value in (prediction.energy, prediction.atomic_energies, prediction.forces, blocks.onsite, blocks.pair):
+        assert not value.requires_grad
 
 
 # ---------------------------------------------------------------- stress

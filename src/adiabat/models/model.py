@@ -20,8 +20,6 @@ from adiabat.models.energy_head import EnergyHead
 from adiabat.models.operator_head import OperatorHead
 from adiabat.models.operator_layout import OperatorBlocks, OperatorLayout, graph_pairs
 from adiabat.models.trunk import Trunk
-from adiabat.physics.basis import overlap
-from adiabat.physics.h0 import superposed_density_hamiltonian
 
 OUTPUTS = frozenset({"energy", "forces", "stress", "hamiltonian"})
 """What :meth:`Model.forward` can be asked for."""
@@ -138,7 +136,7 @@ class Model(nn.Module):
                 assert self.operator_head is not None
                 results["hamiltonian"] = self.operator_head(history, graph, species, pair_vectors)
         if derivatives and not torch.is_grad_enabled():
-            results = {k: v.detach() if isinstance(v, Tensor) else v for k, v in results.items()}
+            results = {name: value.detach() for name, value in results.items()}
         return Prediction(**results)  # pyright: ignore[reportArgumentType]
 
     def _derivatives(self, energy: Tensor, positions: Tensor, strain: Tensor | None, graph: Graph) -> dict[str, Tensor]:
@@ -223,15 +221,20 @@ class Model(nn.Module):
 
     def hamiltonian(self, structure: Structure) -> BlockOperator:
         """H = H0 + ΔH of one molecule [eV]; H0 is computed from superposed atomic densities."""
+        from adiabat.physics.h0 import superposed_density_hamiltonian  # PySCF is loaded only by those who ask for H
+
         reference = self.require_operator()
         delta = self.delta_hamiltonian(structure)
         h0 = superposed_density_hamiltonian(
             structure, reference.xc, reference.basis, reference.grid_level, density_fit=reference.density_fit
         )
-        return delta.with_values(delta.values + h0.values)
+        # through dense matrices, because ΔH has no pairs beyond its radius and H0 has all
+        return BlockOperator.from_dense(delta.to_dense() + h0.to_dense(), h0.n_orbitals)
 
     def overlap(self, structure: Structure) -> BlockOperator:
         """Exact overlap of the basis; it is never learned."""
+        from adiabat.physics.basis import overlap  # PySCF, as above
+
         return overlap(structure, self.require_operator().basis)
 
 

@@ -29,6 +29,10 @@ class OperatorBlocks:
     onsite: Tensor
     pair: Tensor
 
+    def detach(self) -> "OperatorBlocks":
+        """Same values, without the graph of their making."""
+        return OperatorBlocks(self.onsite.detach(), self.pair.detach())
+
 
 class OperatorLayout:
     """The padded orbital axis of a basis, and the way there and back.

@@ -18,8 +18,9 @@ from adiabat.physics.reference_energies import ReferenceEnergies, least_squares
 
 _NEGLIGIBLE = 1e-5
 """eV; coefficients that are smaller than the reference code's own noise are predicted as zero."""
-_STEEPEST_DECAY = 5.0
-"""1/Å; more than any block of ΔH falls. A narrow range of distances, fitted freely, may pretend to any slope."""
+_GENTLEST_DECAY, _STEEPEST_DECAY = 0.5, 5.0
+"""1/Å; any block of ΔH falls more than the one and less than the other (on water by 2 to 3). A narrow range of
+distances, fitted freely, may pretend to any slope; without a fall, atoms far apart would get blocks out of nothing."""
 _DISTANCE_BINS = 12
 _MAX_STRUCTURES = 500
 """About how many structures the operator's scales are read from."""
@@ -190,7 +191,7 @@ def _mean_over_sides(squares: Tensor, head: PairHead) -> Tensor:
 def _exponential_fit(
     distances: npt.NDArray[np.float64], squares: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Line through log rms against distance, over bins of equal population; 0 ≤ decay ≤ ``_STEEPEST_DECAY``."""
+    """Line through log rms against distance, over bins of equal population, its slope kept within bounds."""
     order = np.argsort(distances)
     bins = [part for part in np.array_split(order, _DISTANCE_BINS) if len(part)]
     centre = np.array([distances[part].mean() for part in bins])
@@ -201,7 +202,7 @@ def _exponential_fit(
     log_mean = (weights * log_rms).sum(axis=0) / weights.sum()
     spread = (weights[:, 0] * (centre - centre_mean) ** 2).sum()
     slope = ((weights * (centre - centre_mean)[:, None]) * log_rms).sum(axis=0) / spread if spread > 1e-12 else 0.0
-    decay = np.clip(-slope, 0.0, _STEEPEST_DECAY) * np.ones_like(log_mean)
+    decay = np.clip(-slope, _GENTLEST_DECAY, _STEEPEST_DECAY) * np.ones_like(log_mean)
     amplitude = np.exp(log_mean + decay * centre_mean)
     present = np.sqrt(squares.mean(axis=0)) > _NEGLIGIBLE
     return np.where(present, amplitude, 0.0), decay

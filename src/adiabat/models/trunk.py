@@ -138,6 +138,7 @@ class Trunk(nn.Module):
         features: Tensor | None = None
         history: list[Tensor] = []
         for layer, radial in zip(self.layers, self.radial(distances, pair), strict=True):
+            assert isinstance(layer, Layer)
             messages = layer.messages(features, radial, harmonics, neighbor)
             summed = messages.new_zeros(len(species), *messages.shape[1:]).index_add(0, centre, messages)
             features = layer.update(features, summed * self.n_neighbors.rsqrt(), species)
