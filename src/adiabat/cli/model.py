@@ -60,6 +60,7 @@ def _architecture(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _training(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What the trainer wrote; a model that something else made may say less."""
+    from adiabat.physics.reference_energies import ReferenceEnergies
     from adiabat.training.metrics import describe
 
     if "n_train" in provenance:
@@ -67,10 +68,8 @@ def _training(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "", f"{provenance['step']} steps, {provenance['minutes']:.1f} min"
     for part, metrics in provenance.get("metrics", {}).items():
         yield f"{part} errors", f"{describe(metrics)} ({provenance[f'n_{part}']} structures)"
-    references = provenance.get("statistics", {}).get("reference_energies")
-    if references:
-        energies = ", ".join(f"{symbol} {energy:.3f}" for symbol, energy in references["eV"].items())
-        yield "energies of atoms", f"{energies} eV ({references['source'].replace('_', ' ')})"
+    if "reference_energies" in provenance.get("statistics", {}):
+        yield "energies", ReferenceEnergies.from_json(provenance["statistics"]["reference_energies"]).describe()
 
 
 def _file(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from adiabat.cli.main import app
 from adiabat.models.config import ModelConfig, OperatorConfig, OperatorReference
 from adiabat.models.model import build_model
 from adiabat.models.package import save_model
+from adiabat.physics.reference_energies import given
 
 runner = CliRunner(env={"COLUMNS": "100"})
 
@@ -22,7 +23,7 @@ PROVENANCE = {
     "minutes": 0.5,
     "methods": ["HF/sto-3g"],
     "metrics": {"test": {"forces_mae": 12.34}},
-    "statistics": {"reference_energies": {"eV": {"H": -13.6, "O": -2040.0}, "source": "isolated_atoms"}},
+    "statistics": {"reference_energies": given({"H": -13.6, "O": -2040.0}).to_json()},
 }
 
 
@@ -42,7 +43,7 @@ def test_inspect_says_what_a_model_is(model_file: Path) -> None:
         "H, O",
         "7 structures of HF/sto-3g",
         "F 12.3 meV/Å (2 structures)",
-        "H -13.600, O -2040.000 eV (isolated atoms)",
+        "reference energies (given) [eV]: H -13.6000, O -2040.0000",
         "schema version 1",
     ):
         assert words in result.stdout
