@@ -80,6 +80,11 @@ def synthetic_results() -> QuickstartResults:
             h0=hamiltonian + generator.normal(0, 0.2, 600),
             orbital_energies=_parity(generator.uniform(-30, -5, 30), 2e-3),
             gap=_parity(generator.uniform(5, 7, 6), 3e-3),
+            orbital_similarity=0.999998,
+            by_temperature={
+                temperature: {"energy": 1.0, "forces": 10.0, "hamiltonian": 20.0, "gap": 3.0}
+                for temperature in (300.0, 600.0)
+            },
         ),
         learning=LearningCurves(
             steps=np.arange(1, 11) * 40.0,

@@ -204,10 +204,10 @@ _SCRIPT: Final = r"""
   function show(index) { frame = Math.min(nFrames - 1, Math.max(0, index)); clock = data.time[frame]; draw(); }
   function tick(now) {
     if (!playing) return;
-    clock += Math.min(0.1, (now - before) / 1000) * Number(speed.value); before = now;
-    if (clock > last) clock = data.time[0];
+    // The first animation frame may be dated before the click that asked for it.
+    clock += Math.min(0.1, Math.max(0, (now - before) / 1000)) * Number(speed.value); before = now;
+    if (clock > last) { clock = data.time[0]; frame = 0; }
     while (frame + 1 < nFrames && data.time[frame + 1] <= clock) frame++;
-    if (data.time[frame] > clock) frame = 0;
     draw(); requestAnimationFrame(tick);
   }
   function toggle() {

@@ -90,6 +90,11 @@ def paragraph(text: str, kind: str = "") -> str:
     return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
+def bullets(points: Sequence[str]) -> str:
+    """A list of plain sentences."""
+    return "<ul>" + "".join(f"<li>{escape(point)}</li>" for point in points) + "</ul>"
+
+
 def key_numbers(numbers: Sequence[KeyNumber]) -> str:
     """A row of key numbers."""
     items = "".join(

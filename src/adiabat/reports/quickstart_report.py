@@ -94,7 +94,9 @@ def _accuracy(results: QuickstartResults) -> str:
     text = [
         words.energy_words(test.energy.mae, test.energy.largest, float(test.energy.reference.std()), test.n_structures),
         words.force_words(test.forces.mae, float(np.sqrt(np.mean(test.forces.reference**2)))),
-        words.hamiltonian_words(test.hamiltonian.mae, test.h0_mae, test.orbital_energies.mae, test.gap.mae),
+        words.hamiltonian_words(
+            test.hamiltonian.mae, test.h0_mae, test.orbital_energies.mae, test.gap.mae, test.orbital_similarity
+        ),
     ]
     figures = [
         _parity(
@@ -120,7 +122,22 @@ def _accuracy(results: QuickstartResults) -> str:
     reading = (
         "Above, the dashed line is perfect agreement. Below, the same errors on a scale on which they can be seen."
     )
-    return "".join(page.paragraph(line) for line in text) + page.panels(figures) + page.paragraph(reading, "note")
+    return (
+        "".join(page.paragraph(line) for line in text)
+        + page.panels(figures)
+        + page.paragraph(reading, "note")
+        + _temperature_table(results)
+    )
+
+
+def _temperature_table(results: QuickstartResults) -> str:
+    rows = [
+        (f"{temperature:g}", *(number(errors[name]) for name in ("energy", "forces", "hamiltonian", "gap")))
+        for temperature, errors in sorted(results.test.by_temperature.items())
+    ]
+    caption = "Mean absolute errors by the temperature at which the test geometries were drawn."
+    columns = ("Temperature [K]", "Energy [meV]", "Forces [meV/Å]", "Hamiltonian [µHa]", "Gap [meV]")
+    return page.table(caption, columns, rows)
 
 
 def _parity(title: str, caption: str, values: Parity, axes: tuple[str, str, str, float]) -> str:
@@ -285,7 +302,7 @@ def _limits(results: QuickstartResults) -> str:
         "geometries far outside will be worse.",
         "One seed. Another one gives somewhat different errors; compare models only over several.",
     )
-    return "<ul>" + "".join(f"<li>{point}</li>" for point in points) + "</ul>"
+    return page.bullets(points)
 
 
 def _settings(results: QuickstartResults) -> str:

@@ -39,7 +39,7 @@ def load_results(directory: Path) -> QuickstartResults:
         run=_json(directory / "run.json"),
         stages={name: float(entry["seconds"]) for name, entry in _json(directory / "stages.json")["stages"].items()},
         training_positions=np.stack([record.structure.positions for record in training]),
-        test=_test_errors(_records(directory / "test.lmdb"), _records(directory / "test_predictions.lmdb")),
+        test=_test_errors(directory / "evaluation", _records(directory / "test.lmdb")),
         learning=_learning_curves(directory / "training" / "metrics.jsonl"),
         dynamics=dynamics,
         electronic=_electronic(_records(directory / "electrons.lmdb")),
@@ -47,33 +47,44 @@ def load_results(directory: Path) -> QuickstartResults:
     )
 
 
-def _test_errors(references: list[Record], predictions: list[Record]) -> HeldOutErrors:
-    predicted = {record.structure.content_hash: record for record in predictions}
-    pairs = [(reference, predicted[reference.structure.content_hash]) for reference in references]
-    n_occupied = references[0].structure.n_electrons // 2
+def _test_errors(directory: Path, records: list[Record]) -> HeldOutErrors:
+    metrics = _json(directory / "metrics.json")
+    arrays = _arrays(directory / "arrays.npz")
 
-    def parity(values: Any) -> Parity:
-        return Parity(*(np.concatenate([np.ravel(values(pair[side])) for pair in pairs]) for side in (0, 1)))
+    def parity(name: str, chosen: Any = slice(None)) -> Parity:
+        return Parity(*(np.ravel(arrays[f"{name}_{side}"][chosen]) for side in ("reference", "predicted")))
 
-    h0 = np.concatenate([_matrix(reference, "h0") for reference in references])
-    hamiltonian = parity(lambda record: _matrix(record, "hamiltonian"))
+    hamiltonian = parity("hamiltonian")
+    h0 = np.concatenate([_matrix(record, "h0") for record in records])
+    if len(h0) != len(hamiltonian.reference):
+        raise FileFormatError(
+            f"{directory} with {len(hamiltonian.reference)} matrix elements for {len(h0)} in test.lmdb",
+            expected="an evaluation of that store, with every matrix element",
+            suggestion="delete the run directory and run `adiabat quickstart` again",
+        )
     return HeldOutErrors(
-        n_structures=len(references),
-        energy=parity(lambda record: record.labels["energy"]),
-        forces=parity(lambda record: record.labels["forces"]),
+        n_structures=metrics["n_structures"],
+        energy=parity("energy"),
+        forces=parity("forces"),
         hamiltonian=hamiltonian,
         h0=h0,
-        orbital_energies=parity(lambda record: record.labels["orbital_energies"][:n_occupied]),
-        gap=parity(lambda record: np.diff(record.labels["orbital_energies"][n_occupied - 1 : n_occupied + 1])),
+        orbital_energies=parity("orbital_energies", arrays["orbital_energies_occupied"]),
+        gap=parity("gap"),
+        orbital_similarity=float(metrics["similarity"]["orbital_similarity"]),
+        by_temperature={
+            float(temperature): {
+                name: float(errors[name]["mae"]) for name in ("energy", "forces", "hamiltonian", "gap")
+            }
+            for temperature, errors in metrics["groups"].items()
+        },
     )
 
 
 def _matrix(record: Record, name: str) -> Array:
-    """Matrix elements, flat: the upper triangle, since the lower one repeats it."""
+    """All matrix elements of a molecule's operator, row by row."""
     operator = record.labels[name]
     assert isinstance(operator, BlockOperator)
-    dense = operator.to_dense()
-    return dense[np.triu_indices(len(dense))]
+    return operator.to_dense().ravel()
 
 
 def _learning_curves(path: Path) -> LearningCurves:
@@ -152,12 +163,24 @@ def _json_lines(path: Path) -> list[dict[str, Any]]:
     return _parsed(path, lambda text: [json.loads(line) for line in text.splitlines()])
 
 
+def _arrays(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
 def _parsed(path: Path, parse: Any) -> Any:
     try:
         return parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise FileFormatError(
-            f"{path}, which cannot be read: {error}",
-            expected="the directory of a finished `adiabat quickstart`",
-            suggestion="run `adiabat quickstart -o` with that directory again; it completes what is missing",
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> FileFormatError:
+    return FileFormatError(
+        f"{path}, which cannot be read: {error}",
+        expected="the directory of a finished `adiabat quickstart`",
+        suggestion="run `adiabat quickstart -o` with that directory again; it completes what is missing",
+    )

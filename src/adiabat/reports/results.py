@@ -45,10 +45,13 @@ class HeldOutErrors:
         n_structures: how many.
         energy: total energies [eV].
         forces: force components [eV/Å].
-        hamiltonian: matrix elements, upper triangle [eV].
+        hamiltonian: all matrix elements [eV].
         h0: the same elements of H0, to which the model adds its correction [eV].
         orbital_energies: occupied orbital energies [eV].
         gap: HOMO–LUMO gaps [eV].
+        orbital_similarity: mean |⟨ψ_model|ψ_DFT⟩| of the occupied orbitals.
+        by_temperature: for each temperature [K] of the geometries the mean absolute error of energy [meV], forces
+            [meV/Å], hamiltonian [µHa] and gap [meV].
     """
 
     n_structures: int
@@ -58,6 +61,8 @@ class HeldOutErrors:
     h0: Array
     orbital_energies: Parity
     gap: Parity
+    orbital_similarity: float
+    by_temperature: dict[float, dict[str, float]]
 
     @property
     def correction(self) -> Parity:

@@ -32,15 +32,15 @@ FOLLOWED_SHARE: Final = 0.2
 """A gap error below this share of the gap's own standard deviation leaves its curve recognisable."""
 
 STILL_FALLING: Final = 0.10
-"""A fall of the validation error by this share over the last fifth of training says that longer training would help."""
+"""A fall of the validation error by this share between the last two fifths of training is no end yet."""
 
 
 def number(value: float, digits: int = 3) -> str:
     """A number to ``digits`` significant digits without an exponent, with a true minus sign."""
     if value == 0 or not np.isfinite(value):
         return f"{value:g}".replace("-", "−")
-    decimals = max(0, digits - 1 - int(np.floor(np.log10(abs(value)))))
-    rounded = round(value, digits - 1 - int(np.floor(np.log10(abs(value)))))
+    rounded = float(f"{value:.{digits - 1}e}")
+    decimals = max(0, digits - 1 - int(np.floor(np.log10(abs(rounded)))))
     return f"{rounded:,.{decimals}f}".replace("-", "−").replace(",", "\u202f")
 
 
@@ -101,7 +101,7 @@ def force_words(mae: float, rms_force: float) -> str:
     )
 
 
-def hamiltonian_words(mae: float, h0_mae: float, orbital_mae: float, gap_mae: float) -> str:
+def hamiltonian_words(mae: float, h0_mae: float, orbital_mae: float, gap_mae: float, orbital_similarity: float) -> str:
     """What the error of the Hamiltonian means; all arguments mean absolute errors in eV.
 
     Args:
@@ -109,13 +109,15 @@ def hamiltonian_words(mae: float, h0_mae: float, orbital_mae: float, gap_mae: fl
         h0_mae: of the matrix elements of H0, the Hamiltonian of superposed free atoms that the model corrects.
         orbital_mae: of the occupied orbital energies.
         gap_mae: of the HOMO–LUMO gap.
+        orbital_similarity: mean |⟨ψ_model|ψ_DFT⟩| of the occupied orbitals; 1 if they are the same.
     """
     return (
         f"A matrix element of the Hamiltonian is off by {number(mae / MICRO_HARTREE)} µHa ({number(1000 * mae)} meV) "
         "on average. The model learns what is missing from the Hamiltonian of superposed free atoms, which is off by "
         f"{number(h0_mae / MICRO_HARTREE)} µHa; it removes {100 * (1 - mae / h0_mae):.2f} % of that. Small errors of a "
         "matrix can hide large errors of its eigenvalues, so these are compared too: occupied orbital energies are "
-        f"off by {number(1000 * orbital_mae)} meV and the gap by {number(1000 * gap_mae)} meV on average."
+        f"off by {number(1000 * orbital_mae)} meV and the gap by {number(1000 * gap_mae)} meV on average. The occupied "
+        f"orbitals themselves overlap with those of DFT to {orbital_similarity:.6f}, where 1 is identity."
     )
 
 
@@ -134,9 +136,10 @@ def learning_words(steps: Array, errors: dict[str, Array], units: dict[str, str]
     )
     falling = [name for name, curve in errors.items() if _late_fall(curve) > STILL_FALLING]
     verdict = (
-        f"The error of {' and '.join(falling)} was still falling at the end: longer training would improve this model."
+        f"The error of {' and '.join(falling)} still fell at the end: longer training would improve this model."
         if falling
-        else "The curves are flat at the end: more labelled geometries would help more than longer training."
+        else "The curves are flat at the end, where the learning rate has fallen to its last value; whether a longer "
+        "run would have ended lower cannot be told from them."
     )
     return (
         f"Training took {number(seconds / 60, 2)} minutes and {count(steps[-1])} steps. On the validation "
@@ -145,9 +148,9 @@ def learning_words(steps: Array, errors: dict[str, Array], units: dict[str, str]
 
 
 def _late_fall(curve: Array) -> float:
-    """Relative fall of a curve over its last fifth."""
-    before = curve[-max(2, len(curve) // 5)]
-    return float((before - curve[-1]) / before)
+    """Relative fall of a curve's mean from its last but one fifth to its last."""
+    fifth = max(1, len(curve) // 5)
+    return 1 - float(curve[-fifth:].mean() / curve[-2 * fifth : -fifth].mean()) if len(curve) > 1 else 0.0
 
 
 def drift_rate(time: Array, total: Array, n_atoms: int) -> float:
@@ -163,6 +166,8 @@ def conservation_words(time: Array, total: Array, kinetic: Array, n_atoms: int) 
     verdict = (
         "The forces are the derivative of the predicted energy, and this is how it shows."
         if abs(drift) < GOOD_DRIFT
+        else "Over so short a run, this drift is less than the ripple and cannot be told from it."
+        if abs(drift) * (time[-1] - time[0]) / 1000 < ripple
         else "That is too much: a shorter time step, or a model without kinks where this trajectory went, is needed."
     )
     return (
