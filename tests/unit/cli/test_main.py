@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from adiabat.cli import main
 from adiabat.core.errors import StructureError
 
-runner = CliRunner()
+runner = CliRunner(env={"COLUMNS": "160"})
 
 
 def failing(exception: BaseException) -> typer.Typer:
