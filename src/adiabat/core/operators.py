@@ -55,9 +55,7 @@ class BlockOperator:
             yield pair, self.block(index)
 
     @classmethod
-    def from_dense(
-        cls, matrix: npt.NDArray[np.float64], n_orbitals: npt.NDArray[np.int64]
-    ) -> "BlockOperator":
+    def from_dense(cls, matrix: npt.NDArray[np.float64], n_orbitals: npt.NDArray[np.int64]) -> "BlockOperator":
         """All-pairs operator of a molecule from its dense (n_orb, n_orb) matrix.
 
         Raises:
@@ -74,7 +72,9 @@ class BlockOperator:
         i, j = (index.ravel() for index in np.indices((n_atoms, n_atoms)))
         zeros = np.zeros_like(i)
         starts = np.concatenate([[0], np.cumsum(n_orbitals)])
-        values = [matrix[starts[a] : starts[a + 1], starts[b] : starts[b + 1]].ravel() for a, b in zip(i, j, strict=True)]
+        values = [
+            matrix[starts[a] : starts[a + 1], starts[b] : starts[b + 1]].ravel() for a, b in zip(i, j, strict=True)
+        ]
         return cls(
             pairs=np.stack([zeros, zeros, zeros, i, j], axis=1).astype(np.int64),
             offsets=np.concatenate([[0], np.cumsum(n_orbitals[i] * n_orbitals[j])]).astype(np.int64),

@@ -122,9 +122,7 @@ def orbital_transform(
         BasisError: an unknown code, or a shell beyond f.
     """
     if source not in _ORDER:
-        raise BasisError(
-            f"orbital convention {source!r}", expected="a known code", suggestion=nearest(source, _ORDER)
-        )
+        raise BasisError(f"orbital convention {source!r}", expected="a known code", suggestion=nearest(source, _ORDER))
     order: list[int] = []
     signs: list[int] = []
     for l in shell_sequence:
