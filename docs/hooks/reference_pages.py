@@ -1,11 +1,13 @@
 """MkDocs hook: write the reference pages from the code, so that no page can forget a module or a command."""
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
 
+ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):(?=<code>)")
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 PACKAGES = (
     "core",
@@ -30,6 +32,11 @@ def on_files(files: Files, config: Any) -> Files:
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
     return files
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Show the names in docstrings without the roles (``:class:``) that editors understand."""
+    return ROLE.sub("", html)
 
 
 def _modules(package: str) -> list[Path]:

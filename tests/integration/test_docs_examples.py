@@ -99,6 +99,7 @@ def test_blocks_of_a_page_share_their_folder_and_names(tmp_path: Path, monkeypat
     page = tmp_path / "page.md"
     page.write_text(
         "```bash\necho 3 > number\n```\n\n1. In a list:\n\n    ```python\n    from pathlib import Path\n"
-        "    seen = int(Path('number').read_text())\n    ```\n\n```python\nassert seen == 3\n```\n\n```console\n$ false\n```\n"
+        "    seen = int(Path('number').read_text())\n    ```\n\n```python\nassert seen == 3\n```\n\n"
+        "```console\n$ false\n```\n"
     )
     run_page(page, tmp_path)
