@@ -100,8 +100,8 @@ def synthetic_results() -> QuickstartResults:
             energy_error=np.full(5, 1e-3),
             force_mae=np.full(5, 0.01),
             hamiltonian_mae=np.full(5, 5e-4),
-            cycles_from_model=np.full(5, 5),
-            cycles_from_atoms=np.full(5, 10),
+            cycles_from_model=np.full(5, 5.0),
+            cycles_from_atoms=np.full(5, 10.0),
         ),
     )
 

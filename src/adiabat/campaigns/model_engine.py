@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from adiabat.models.model import Model
 from adiabat.models.package import load_model
 from adiabat.simulation.electrons import predict_electrons
 
+_ELECTRONIC: Final = frozenset({"hamiltonian", "overlap", "density_matrix", "orbital_energies", "fermi_level"})
+
 
 @dataclass(frozen=True)
 class ModelEngine(Engine):
@@ -28,12 +30,15 @@ class ModelEngine(Engine):
     """
 
     name: ClassVar[str] = "adiabat"
-    available: ClassVar[frozenset[str]] = frozenset(
-        {"energy", "forces", "hamiltonian", "overlap", "density_matrix", "orbital_energies", "fermi_level"}
-    )
-
     path: Path
     content_hash: str
+
+    @property
+    def available(self) -> frozenset[str]:
+        """What the model has heads for."""
+        model = _model(self.path)
+        surface = frozenset({"energy", "forces"}) if model.config.energy else frozenset[str]()
+        return surface | (_ELECTRONIC if model.has_operator else frozenset())
 
     def provenance(self, structure: Structure) -> Provenance:
         """The model stands for the method."""

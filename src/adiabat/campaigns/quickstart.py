@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Final
 
 import ase.io
 import numpy as np
+from ase import Atoms
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -151,7 +152,8 @@ def _scf_cycles(engine: PyscfEngine, predicted: Record) -> dict[str, int]:
 
 
 def _trajectory(directory: Path) -> list[Structure]:
-    frames = ase.io.read(directory / "dynamics" / TRAJECTORY, index=":")
+    path = directory / "dynamics" / TRAJECTORY
+    frames: list[Atoms] = ase.io.read(path, index=":")  # pyright: ignore[reportAssignmentType]
     return [Structure.from_ase(frame) for frame in frames]
 
 
@@ -195,7 +197,7 @@ def _label_all(
 
 
 @contextmanager
-def _progress_bar(console: Console, who: str) -> Iterator[Callable[[LabellingReport], None]]:
+def _progress_bar(console: Console, who: str) -> Generator[Callable[[LabellingReport], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(f"{who}:", total=None)

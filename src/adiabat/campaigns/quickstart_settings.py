@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from adiabat.engines.pyscf_molecule import PyscfEngine
-from adiabat.models.config import ModelConfig, OperatorConfig
+from adiabat.models.config import ModelConfig
 from adiabat.simulation.settings import MdSettings
 from adiabat.training.config import DataConfig, LoopConfig, OptimizerConfig, ScheduleConfig, StoreSlice, TrainConfig
 
@@ -51,7 +51,7 @@ class QuickstartSettings(BaseModel):
     temperatures: tuple[float, ...] = (300.0, 600.0, 1000.0)
     training_steps: Count = 4000
     validation_interval: Count = 100
-    model: ModelConfig = ModelConfig(channels=32, operator=OperatorConfig(channels=48, hidden=64))
+    model: ModelConfig = ModelConfig.model_validate({"channels": 32, "operator": {"channels": 48, "hidden": 64}})
     time_step: Annotated[float, Field(gt=0)] = 0.5
     dynamics_steps: Count = 4000
     start_temperature: Annotated[float, Field(gt=0)] = 400.0
@@ -71,8 +71,8 @@ class QuickstartSettings(BaseModel):
             n_test=6,
             training_steps=600,
             validation_interval=60,
-            model=ModelConfig(
-                channels=16, order=2, hidden=32, operator=OperatorConfig(channels=16, order=2, hidden=32)
+            model=ModelConfig.model_validate(
+                {"channels": 16, "order": 2, "hidden": 32, "operator": {"channels": 16, "order": 2, "hidden": 32}}
             ),
             dynamics_steps=400,
             n_checkpoints=2,

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class StageBook:
         return {stage: float(entry["seconds"]) for stage, entry in self._book["stages"].items()}
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> Generator[None]:
         """Count the time inside, also when it ends early; mark the stage done if it ends well."""
         begun = time.monotonic()
         entry = self._book["stages"].setdefault(name, {"seconds": 0.0, "done": False})

@@ -2,9 +2,9 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ _VARIABLES: Final = {
 """Figure colours (blue, vermilion and green of Okabe and Ito, told apart in all common color deficiencies) and the
 page variables that stand in for them; no figure relies on color alone."""
 
-_RC: Final = {
+_RC: Final[dict[Any, Any]] = {
     "axes.axisbelow": True,
     "axes.edgecolor": MUTED,
     "axes.facecolor": "none",
@@ -61,7 +61,7 @@ _RC: Final = {
 
 
 @contextmanager
-def figure_style() -> Iterator[None]:
+def figure_style() -> Generator[None]:
     """Apply the page's figure style, and only within the block."""
     with matplotlib.rc_context(_RC):
         yield

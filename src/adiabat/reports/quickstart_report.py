@@ -271,7 +271,7 @@ def _checkpoint_table(results: QuickstartResults) -> str:
             number(1000 * float(checks.energy_error[k]), 2),
             number(1000 * float(checks.force_mae[k]), 2),
             number(float(checks.hamiltonian_mae[k]) / MICRO_HARTREE, 2),
-            f"{checks.cycles_from_model[k]} / {checks.cycles_from_atoms[k]}",
+            f"{checks.cycles_from_model[k]:.0f} / {checks.cycles_from_atoms[k]:.0f}",
         )
         for k in range(len(checks.time))
     ]

@@ -1,11 +1,13 @@
 """Read a quickstart's run directory back into plain arrays."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import ase.io
 import numpy as np
+from ase import Atoms
 
 from adiabat.core.errors import FileFormatError
 from adiabat.core.operators import BlockOperator
@@ -100,7 +102,7 @@ def _learning_curves(path: Path) -> LearningCurves:
 
 def _dynamics(directory: Path) -> Dynamics:
     log = _json_lines(directory / "log.jsonl")
-    frames = ase.io.read(directory / "trajectory.xyz", index=":")
+    frames: list[Atoms] = ase.io.read(directory / "trajectory.xyz", index=":")  # pyright: ignore[reportAssignmentType]
     column = {name: np.array([line[name] for line in log], dtype=float) for name in log[0] if log[0][name] is not None}
     return Dynamics(
         time=column["time_fs"],
@@ -118,7 +120,7 @@ def _electronic(records: list[Record]) -> ElectronicTrajectory:
     ordered = sorted(records, key=_time)
     return ElectronicTrajectory(
         time=np.array([_time(record) for record in ordered]),
-        orbital_energies=np.stack([record.labels["orbital_energies"] for record in ordered]),
+        orbital_energies=np.stack([_array_of(record, "orbital_energies") for record in ordered]),
         n_occupied=ordered[0].structure.n_electrons // 2,
     )
 
@@ -130,20 +132,26 @@ def _checkpoints(directory: Path) -> Checkpoints:
     cycles = {entry["step"]: entry for entry in _json(directory / "scf_cycles.json")}
     steps = [record.structure.info["step"] for record in references]
 
-    def mean_error(values: Any) -> Array:
+    def mean_error(values: Callable[[Record], Array]) -> Array:
         return np.array([np.abs(values(model) - values(dft)).mean() for model, dft in pairs])
 
     return Checkpoints(
         time=np.array([_time(record) for record in references]),
-        model_orbital_energies=np.stack([model.labels["orbital_energies"] for model, _ in pairs]),
-        dft_orbital_energies=np.stack([dft.labels["orbital_energies"] for _, dft in pairs]),
+        model_orbital_energies=np.stack([_array_of(model, "orbital_energies") for model, _ in pairs]),
+        dft_orbital_energies=np.stack([_array_of(dft, "orbital_energies") for _, dft in pairs]),
         n_occupied=references[0].structure.n_electrons // 2,
-        energy_error=np.array([float(model.labels["energy"] - dft.labels["energy"]) for model, dft in pairs]),
-        force_mae=mean_error(lambda record: record.labels["forces"]),
+        energy_error=np.array([float(_array_of(model, "energy") - _array_of(dft, "energy")) for model, dft in pairs]),
+        force_mae=mean_error(lambda record: _array_of(record, "forces")),
         hamiltonian_mae=mean_error(lambda record: _matrix(record, "hamiltonian")),
-        cycles_from_model=np.array([cycles[step]["from_model"] for step in steps]),
-        cycles_from_atoms=np.array([cycles[step]["from_atoms"] for step in steps]),
+        cycles_from_model=np.array([cycles[step]["from_model"] for step in steps], dtype=float),
+        cycles_from_atoms=np.array([cycles[step]["from_atoms"] for step in steps], dtype=float),
     )
+
+
+def _array_of(record: Record, name: str) -> Array:
+    value = record.labels[name]
+    assert isinstance(value, np.ndarray)
+    return value
 
 
 def _time(record: Record) -> float:
@@ -156,7 +164,7 @@ def _records(path: Path) -> list[Record]:
 
 
 def _json(path: Path) -> Any:
-    return _parsed(path, lambda text: json.loads(text))
+    return _parsed(path, json.loads)
 
 
 def _json_lines(path: Path) -> list[dict[str, Any]]:
@@ -171,7 +179,7 @@ def _arrays(path: Path) -> dict[str, Any]:
         raise _unreadable(path, error) from error
 
 
-def _parsed(path: Path, parse: Any) -> Any:
+def _parsed(path: Path, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -166,8 +166,8 @@ class Checkpoints:
     energy_error: Array
     force_mae: Array
     hamiltonian_mae: Array
-    cycles_from_model: npt.NDArray[np.int64]
-    cycles_from_atoms: npt.NDArray[np.int64]
+    cycles_from_model: Array
+    cycles_from_atoms: Array
 
     @property
     def model_gap(self) -> Array:

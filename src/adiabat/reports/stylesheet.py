@@ -76,13 +76,17 @@ summary { cursor: pointer; margin: .6rem 0; }
 kbd { font: inherit; font-size: .9em; border: 1px solid var(--rule); border-radius: 3px; padding: 0 .35em; }
 footer { margin-top: 4rem; padding-top: 1.2rem; padding-bottom: 3rem; color: var(--muted); font-size: .93rem; }
 @media print {
-  :root { --ink: #000; --muted: #444; --rule: #bbb; --surface: #fff; --panel: #fff; color-scheme: light;
+  :root { --ink: #000; --muted: #444; --rule: #d5d5d5; --surface: #fff; --panel: #fff; color-scheme: light;
     --first: #0072b2; --second: #c65300; --third: #00805d; }
   body { font-size: 10.5pt; }
   h2 { break-after: avoid; margin-top: 2rem; }
   nav, .controls, .skip, .screen-only { display: none; }
   .tiles div, .viewer { border: 1px solid var(--rule); }
   .panels { grid-template-columns: repeat(3, 1fr); gap: .6rem; }
-  details > *:not(summary) { display: block; }
+  .scroll { overflow: visible; }
+  table { font-size: .85rem; min-width: 0; }
+  tr { break-inside: avoid; }
+  thead th, td.number, th.number { white-space: normal; padding-left: .7rem; padding-right: 0; }
+  thead th:first-child { padding-left: 0; }
 }
 """
