@@ -12,19 +12,25 @@ from typing import Any, Final
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 import adiabat
-from adiabat.core.atomic_file import write_atomically
-from adiabat.core.errors import FileFormatError, SchemaVersionError
+from adiabat.core.errors import FileFormatError
+from adiabat.core.tensor_file import TensorFile
 from adiabat.models.config import ModelConfig, OperatorReference
 from adiabat.models.model import Model, build_model
 
 SCHEMA_VERSION: Final = 1
 """Version of the layout of a model package."""
-_FORMAT: Final = "adiabat model"
+
+_FILE: Final = TensorFile(
+    kind="adiabat model",
+    schema_version=SCHEMA_VERSION,
+    expected="a model package, model.safetensors of a training run",
+    confusion="give the model file, not a checkpoint",
+    remedy="check the path, or copy the file again",
+    other_version="load it with the adiabat version that wrote it, or train again",
+)
 
 
 def save_model(model: Model, path: str | Path, provenance: Mapping[str, Any]) -> None:
@@ -45,13 +51,7 @@ def save_model(model: Model, path: str | Path, provenance: Mapping[str, Any]) ->
         "provenance": dict(provenance),
     }
     text = json.dumps(header, sort_keys=True)
-    metadata = {
-        "format": _FORMAT,
-        "schema_version": str(SCHEMA_VERSION),
-        "model": text,
-        "content_hash": _content_hash(text, tensors),
-    }
-    write_atomically(Path(path), save(tensors, metadata))
+    _FILE.write(Path(path), tensors, {"model": text, "content_hash": _content_hash(text, tensors)})
 
 
 def load_model(path: str | Path, *, dtype: torch.dtype | None = None) -> Model:
@@ -111,28 +111,7 @@ def inspect_model(path: str | Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != _FORMAT:
-                raise FileFormatError(
-                    f"{path}, a safetensors file that is no adiabat model (format {header.get('format')!r})",
-                    expected="a model package, model.safetensors of a training run",
-                    suggestion="give the model file, not a checkpoint",
-                )
-            if header.get("schema_version") != str(SCHEMA_VERSION):
-                raise SchemaVersionError(
-                    f"{path} with model schema version {header.get('schema_version')}",
-                    expected=f"schema version {SCHEMA_VERSION}",
-                    suggestion="load it with the adiabat version that wrote it, or train again",
-                )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
-        raise FileFormatError(
-            f"{path}, which cannot be read as a model: {error}",
-            expected="a model package, model.safetensors of a training run",
-            suggestion="check the path, or copy the file again",
-        ) from error
+    tensors, header = _FILE.read(path)
     if header.get("content_hash") != _content_hash(header.get("model", ""), tensors):
         raise FileFormatError(
             f"{path}, whose content does not match its hash",

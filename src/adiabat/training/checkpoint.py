@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file with JSON in its header, replaced atomically, never pickle."""
+"""Checkpoints of a training run: named groups of tensors and a JSON state in one file, replaced atomically."""
 
 import json
 from collections.abc import Mapping
@@ -6,15 +6,21 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from adiabat.core.atomic_file import write_atomically
-from adiabat.core.errors import FileFormatError, SchemaVersionError
+from adiabat.core.tensor_file import TensorFile
 
 SCHEMA_VERSION: Final = 1
 """Version of the layout of a checkpoint."""
+
+_FILE: Final = TensorFile(
+    kind="adiabat checkpoint",
+    schema_version=SCHEMA_VERSION,
+    expected="checkpoint.safetensors of a training run",
+    confusion="a model package cannot be resumed; give the run directory that it came from",
+    remedy="give the run directory of a started run, or start it without --resume",
+    other_version="finish the run with the version of adiabat that began it",
+)
 
 
 def write_checkpoint(path: Path, groups: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
@@ -25,8 +31,7 @@ def write_checkpoint(path: Path, groups: Mapping[str, Mapping[str, Tensor]], sta
         for group, members in groups.items()
         for name, value in members.items()
     }
-    metadata = {"format": "adiabat checkpoint", "schema_version": str(SCHEMA_VERSION), "state": json.dumps(state)}
-    write_atomically(path, save(tensors, metadata))
+    _FILE.write(path, tensors, {"state": json.dumps(state)})
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
@@ -36,33 +41,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str,
         FileFormatError: there is no file, or it is damaged or not a checkpoint.
         SchemaVersionError: it is of another version.
     """
+    tensors, header = _FILE.read(path)
     groups: dict[str, dict[str, Tensor]] = {}
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            _check_format(path, metadata)
-            for key in file.keys():  # noqa: SIM118 - not a dict
-                group, _, name = key.partition("/")
-                groups.setdefault(group, {})[name] = file.get_tensor(key)
-    except (SafetensorError, FileNotFoundError) as error:
-        raise FileFormatError(
-            f"{path}, which cannot be read as a checkpoint: {error}",
-            expected="checkpoint.safetensors of a training run",
-            suggestion="give the run directory of a started run, or start it without --resume",
-        ) from error
-    return groups, json.loads(metadata["state"])
-
-
-def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
-    if metadata.get("format") != "adiabat checkpoint":
-        raise FileFormatError(
-            f"{path}, a safetensors file that is no checkpoint",
-            expected="checkpoint.safetensors of a training run",
-            suggestion="a model package cannot be resumed; give the run directory that it came from",
-        )
-    if metadata.get("schema_version") != str(SCHEMA_VERSION):
-        raise SchemaVersionError(
-            f"{path} with checkpoint version {metadata.get('schema_version')}",
-            expected=f"version {SCHEMA_VERSION}",
-            suggestion="finish the run with the version of adiabat that began it",
-        )
+    for key, value in tensors.items():
+        group, _, name = key.partition("/")
+        groups.setdefault(group, {})[name] = value
+    return groups, json.loads(header["state"])

@@ -177,7 +177,7 @@ def test_a_truncated_file_is_refused(plain_package: bytes, tmp_path: Path, kept:
     path = tmp_path / "model"
     n = int(kept * len(plain_package)) if isinstance(kept, float) else kept
     path.write_bytes(plain_package[:n])
-    with pytest.raises(FileFormatError, match="cannot be read as a model"):
+    with pytest.raises(FileFormatError, match="cannot be read as an adiabat model"):
         load_model(path)
 
 
@@ -216,7 +216,7 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "nothing", tmp_path):
-        with pytest.raises(AdiabatError, match="cannot be read as a model"):
+        with pytest.raises(AdiabatError, match="cannot be read as an adiabat model"):
             load_model(path)
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -43,12 +45,12 @@ def test_a_missing_or_truncated_file_is_refused(tmp_path):
 
 def test_another_safetensors_file_is_refused(tmp_path):
     save_file({"x": torch.ones(2)}, tmp_path / "m.safetensors")
-    with pytest.raises(FileFormatError, match="no checkpoint"):
+    with pytest.raises(FileFormatError, match="no adiabat checkpoint"):
         read_checkpoint(tmp_path / "m.safetensors")
 
 
 def test_another_version_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "SCHEMA_VERSION", 99)
+    monkeypatch.setattr(checkpoint, "_FILE", replace(checkpoint._FILE, schema_version=99))
     write_checkpoint(tmp_path / "c.safetensors", {}, {})
     monkeypatch.undo()
     with pytest.raises(SchemaVersionError, match="99"):
