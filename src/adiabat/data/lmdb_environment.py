@@ -53,6 +53,7 @@ class Environment:
                 map_size=self._map_size,
                 readahead=False,
             )
+            self._refuse_truncated()
             self._tables = {name: self._env.open_db(name.encode(), create=self.writable) for name in TABLES}
         except lmdb.Error as error:
             raise StoreError(
@@ -60,6 +61,21 @@ class Environment:
                 expected="a dataset store written by adiabat",
                 suggestion="check the path and its permissions, or restore the store from a copy",
             ) from error
+
+    def _refuse_truncated(self) -> None:
+        """Compare the file's length with its page count: reading a page that is not there would kill the process.
+
+        A store only ever grows, and LMDB writes every page that it counts, so a sound file is never shorter.
+        """
+        expected = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
+        found = (self.path / "data.mdb").stat().st_size
+        if found < expected:
+            self._env.close()
+            raise StoreError(
+                f"{self.path / 'data.mdb'} of {found} bytes, which is truncated",
+                expected=f"at least {expected} bytes, as it was written",
+                suggestion="copy the store again from where it is whole",
+            )
 
     @contextmanager
     def read(self) -> Generator["Tables"]:
