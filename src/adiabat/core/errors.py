@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Self
 
 
 class AdiabatError(Exception):
@@ -22,6 +23,10 @@ class AdiabatError(Exception):
     def __str__(self) -> str:
         """Render the three parts, a line each."""
         return f"got: {self.got}\nexpected: {self.expected}\ntry: {self.suggestion}"
+
+    def at(self, place: str) -> Self:
+        """The same error, saying where it was met."""
+        return type(self)(f"{self.got} in {place}", expected=self.expected, suggestion=self.suggestion)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive the trip from a worker process, keyword-only arguments included."""

@@ -11,8 +11,6 @@ from adiabat.core.errors import FieldError, nearest
 Kind = Literal["structure", "atom", "orbital", "operator"]
 """What a field has one value per. An ``operator`` is a block-sparse matrix over atom pairs."""
 
-Parity = Literal["even", "odd"]
-
 
 @dataclass(frozen=True)
 class Field:

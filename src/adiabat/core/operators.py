@@ -104,6 +104,20 @@ class BlockOperator:
         """Same pairs, other values."""
         return BlockOperator(self.pairs, self.offsets, values, self.n_orbitals)
 
+    def __add__(self, other: "BlockOperator") -> "BlockOperator":
+        """Sum of two operators of one molecule, over all pairs; a pair that either of them lacks is zero there.
+
+        Raises:
+            LabelError: an operator that reaches into other cells, or other orbital counts.
+        """
+        if not np.array_equal(self.n_orbitals, other.n_orbitals):
+            raise LabelError(
+                f"operators with {self.n_orbitals.tolist()} and {other.n_orbitals.tolist()} orbitals on their atoms",
+                expected="one basis and one structure for both",
+                suggestion="compute both from the same structure with the same settings",
+            )
+        return BlockOperator.from_dense(self.to_dense() + other.to_dense(), self.n_orbitals)
+
     def hermiticity_error(self) -> float:
         """Largest |O(R)_ij − O(−R)_ji†| over all pairs; infinite if a partner is missing."""
         index = {tuple(row): k for k, row in enumerate(self.pairs.tolist())}

@@ -64,3 +64,15 @@ def test_wrong_shapes_are_refused() -> None:
 def test_missing_pairs_are_zero_in_the_dense_matrix() -> None:
     operator = BlockOperator(np.array([[0, 0, 0, 1, 0]]), np.array([0, 2]), np.array([1.0, 2.0]), np.array([1, 2]))
     np.testing.assert_array_equal(operator.to_dense(), [[0, 0, 0], [1, 0, 0], [2, 0, 0]])
+
+
+def test_a_sum_is_over_the_pairs_of_both() -> None:
+    counts = np.array([1, 2])
+    matrix = np.arange(9.0).reshape(3, 3)
+    full = BlockOperator.from_dense(matrix, counts)
+    first = BlockOperator(full.pairs[:1], full.offsets[:2], full.values[:1], counts)  # only the pair (0, 0)
+    expected = matrix.copy()
+    expected[0, 0] *= 2
+    assert np.array_equal((full + first).to_dense(), expected)
+    with pytest.raises(LabelError, match="orbitals on their atoms"):
+        full + BlockOperator.from_dense(matrix, np.array([2, 1]))
