@@ -68,6 +68,8 @@ def _frame_end(path: Path, lines: list[str], start: int, index: int) -> int:
     except ValueError:
         raise _damaged(path, start, index, f"{lines[start][:60]!r}", "the number of atoms of a frame") from None
     end = start + 2 + n_atoms
+    if n_atoms < 1:
+        raise _damaged(path, start, index, f"{n_atoms} atoms", "a frame of one atom or more")
     if end > len(lines):
         raise _damaged(
             path,
@@ -90,7 +92,10 @@ def _parse(path: Path, lines: list[str], start: int, index: int) -> XyzFrame:
         atoms = next(
             iter(read_xyz(io.StringIO("\n".join([lines[0], comment, *lines[2:]]) + "\n"), index=cast(Any, slice(0, 1))))
         )
-    except (XYZError, ValueError, KeyError, IndexError, TypeError) as error:
+    except KeyError as error:  # how ASE answers a symbol that it does not know
+        got = f"{error.args[0]!r}, which is no chemical symbol,"
+        raise _damaged(path, start, index, got, "elements of the periodic table") from error
+    except (XYZError, ValueError, IndexError, TypeError) as error:
         raise _damaged(path, start, index, f"a frame that cannot be parsed ({error})", "extended XYZ") from error
     assert isinstance(atoms, Atoms)
     for key in [key for key in atoms.info if key.startswith(_ASIDE)]:

@@ -55,7 +55,7 @@ class LabelUnits:
         positions: one of ``LENGTH_UNITS``.
 
     Raises:
-        LabelError: an unknown unit or order.
+        LabelError: an unknown unit, order or sign.
     """
 
     energy: str = "eV"
@@ -79,6 +79,12 @@ class LabelUnits:
                 raise LabelError(
                     f"{quantity} unit {unit!r}", expected=f"one of {', '.join(known)}", suggestion=nearest(unit, known)
                 )
+        if self.stress_sign not in (None, 1, -1):
+            raise LabelError(
+                f"stress sign {self.stress_sign}",
+                expected="1 where tension is positive, or -1 where compression is",
+                suggestion="--stress-sign -1 for VASP and CP2K",
+            )
         if self.stress_order is not None:
             _component_indices(self.stress_order)
 

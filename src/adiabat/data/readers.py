@@ -15,8 +15,9 @@ import numpy as np
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError
 
-from adiabat.core.errors import AdiabatError, FileFormatError, LabelError, StructureError
+from adiabat.core.errors import FileFormatError, LabelError, StructureError
 from adiabat.data.extxyz import XyzFrame, read_frames
+from adiabat.data.frame_slice import parse_frames
 from adiabat.data.label_keys import LABELS, LabelKeys, Quantities, frame_quantities, resolve_keys, to_ours
 from adiabat.data.label_units import LENGTH_UNITS, Array, LabelUnits, stress_convention
 from adiabat.data.pyscf_checkpoint import is_pyscf_checkpoint, read_pyscf_checkpoint
@@ -107,7 +108,7 @@ def read_file(path: str | Path, options: ReadOptions | None = None) -> Reading:
 
 
 def _read_with_ase(path: Path, options: ReadOptions) -> list[XyzFrame]:
-    wanted = _parse_slice(options.frames)
+    wanted = parse_frames(options.frames)
     if options.file_format == "extxyz" or (options.file_format is None and path.suffix in _XYZ_SUFFIXES):
         frames = _take(read_frames(path), wanted)
     else:
@@ -120,8 +121,9 @@ def _read_with_ase(path: Path, options: ReadOptions) -> list[XyzFrame]:
                 suggestion="name it: --format vasp-outcar, for instance",
             ) from error
         # ASE's readers share no error class: these are what a damaged file makes them raise.
-        except (ase.io.ParseError, OSError, ValueError, KeyError, IndexError, StopIteration, AttributeError,
-                TypeError, AssertionError, zipfile.BadZipFile, sqlite3.Error) as error:  # fmt: skip
+        except (ase.io.ParseError, OSError, ValueError, KeyError, IndexError, StopIteration, AttributeError, TypeError,
+                AssertionError, EOFError, ImportError, RuntimeError, SyntaxError, zipfile.BadZipFile,
+                sqlite3.Error) as error:  # fmt: skip
             raise FileFormatError(
                 f"{path.name}, which ASE cannot read ({type(error).__name__}: {error})",
                 expected="a complete file of the format that its name says",
@@ -129,22 +131,6 @@ def _read_with_ase(path: Path, options: ReadOptions) -> list[XyzFrame]:
             ) from error
         frames = [XyzFrame(atoms, 0, True) for atoms in (read if isinstance(read, list) else [read])]
     return frames
-
-
-def _parse_slice(text: str) -> slice:
-    """A Python slice, or an index as the slice of one frame."""
-    parts = text.split(":")
-    try:
-        numbers = [int(part) if part.strip() else None for part in parts]
-    except ValueError:
-        numbers = []
-    if len(parts) == 1 and numbers and numbers[0] is not None:
-        return slice(numbers[0], numbers[0] + 1 or None)
-    if len(numbers) not in (2, 3):
-        raise FileFormatError(
-            f"frames {text!r}", expected="a Python slice or an index", suggestion="for instance :100, ::10, 5 or -1"
-        )
-    return slice(*numbers)
 
 
 def _take(frames: Iterable[XyzFrame], wanted: slice) -> list[XyzFrame]:
@@ -170,7 +156,7 @@ def _to_records(path: Path, frames: Sequence[XyzFrame], options: ReadOptions) ->
             labels = _labels(atoms[index], quantities[index], structure, keys, options.units, changes)
             records.append(Record(structure, labels, provenance))
         except (StructureError, LabelError) as error:
-            raise _located(error, path, index, frame.line) from error
+            raise error.at(f"frame {index} of {path.name}" + f", line {frame.line}" * bool(frame.line)) from error
     notes = _describe(keys, quantities, options.units) + [f"{text} ({n} frames)" for text, n in changes.items()]
     return Reading(records, keys, notes)
 
@@ -210,10 +196,14 @@ def _structure(
 
 
 def _integer(atoms: Atoms, key: str) -> int:
-    value = float(atoms.info.get(key, 0))
-    if value != round(value):
+    found = atoms.info.get(key, 0)
+    try:
+        value = float(found)
+    except (TypeError, ValueError):  # a word, or several numbers
+        value = np.nan
+    if not value.is_integer():
         raise LabelError(
-            f"{key} {value}", expected="a whole number", suggestion=f"correct {key!r} in the file's comment lines"
+            f"{key} {found}", expected="a whole number", suggestion=f"correct {key!r} in the file's comment lines"
         )
     return round(value)
 
@@ -247,11 +237,6 @@ def _labels(
 
 def _count(changes: dict[str, int], text: str) -> None:
     changes[text] = changes.get(text, 0) + 1
-
-
-def _located(error: AdiabatError, path: Path, index: int, line: int) -> AdiabatError:
-    place = f"frame {index} of {path.name}" + (f", line {line}" if line else "")
-    return type(error)(f"{error.got} in {place}", expected=error.expected, suggestion=error.suggestion)
 
 
 def _describe(keys: LabelKeys, quantities: Sequence[Quantities], units: LabelUnits) -> list[str]:

@@ -72,13 +72,13 @@ class Split:
                 expected=f"schema version {SCHEMA_VERSION}",
                 suggestion="make it again with 'adiabat data split'",
             )
-        if content_hash is not None and data["content_hash"] not in ("", content_hash):
+        if content_hash is not None and data["content_hash"] != content_hash:
             raise StoreError(
-                f"split {path.name} of a store with hash {data['content_hash'][:12]}",
+                f"split {path.name} of a store with hash {str(data['content_hash'])[:12] or '(none)'}",
                 expected=f"a split of this store, {content_hash[:12]}",
                 suggestion="the store has changed since: make the split again with 'adiabat data split'",
             )
-        sets = (np.array(data[name], dtype=np.int64) for name in ("train", "validation", "test"))
+        sets = (_indices(path, name, data[name]) for name in ("train", "validation", "test"))
         return cls(*sets, method=data["method"], content_hash=data["content_hash"])
 
 
@@ -168,8 +168,9 @@ def distance_split(
 
 
 def _sizes(n_records: int, test: float, validation: float) -> tuple[int, int]:
-    sizes = [round(part * n_records) if part < 1 else round(part) for part in (test, validation)]
-    if min(test, validation) < 0 or sum(sizes) >= n_records:
+    meant = all(0 <= part < np.inf for part in (test, validation))  # which NaN is not
+    sizes = [round(part * n_records) if part < 1 else round(part) for part in (test, validation)] if meant else []
+    if not meant or sum(sizes) >= n_records:
         raise LabelError(
             f"test {test:g} and validation {validation:g} of {n_records} records",
             expected="shares below one, or sizes, that leave records for training",
@@ -181,6 +182,16 @@ def _sizes(n_records: int, test: float, validation: float) -> tuple[int, int]:
 def _split(train: Any, validation: Any, test: Any, method: str, content_hash: str) -> Split:
     sets = (np.sort(np.asarray(part, dtype=np.int64)) for part in (train, validation, test))
     return Split(*sets, method=method, content_hash=content_hash)
+
+
+def _indices(path: Path, name: str, values: Any) -> Indices:
+    if not isinstance(values, list) or not all(type(value) is int and value >= 0 for value in values):
+        raise FileFormatError(
+            f"split {path} whose {name} set is no list of record numbers",
+            expected="whole numbers from 0",
+            suggestion="make the split again with 'adiabat data split'",
+        )
+    return np.array(values, dtype=np.int64)
 
 
 def _load_json(path: Path) -> dict[str, Any]:

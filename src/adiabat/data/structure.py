@@ -40,7 +40,7 @@ class Structure:
     info: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
-        """Check shapes, elements, finiteness and the cell; distances are checked when a graph is built."""
+        """Check shapes, elements, finiteness, spin and the cell; distances are checked when a graph is built."""
         n_atoms = len(self.atomic_numbers)
         if n_atoms == 0:
             raise StructureError("a structure with no atoms", expected="one atom or more", suggestion="drop the frame")
@@ -62,6 +62,12 @@ class Structure:
                 "positions or a cell that are not finite numbers",
                 expected="finite coordinates in Å",
                 suggestion="the file is probably damaged; drop the frame",
+            )
+        if self.spin < 0:
+            raise StructureError(
+                f"{self.spin} unpaired electrons",
+                expected="spin = 2S, zero or more",
+                suggestion="give the number of unpaired electrons; a multiplicity 2S + 1 starts at 1",
             )
         periodic = self.cell[np.asarray(self.pbc, dtype=bool)]
         if len(periodic) and np.linalg.matrix_rank(periodic, tol=1e-6) < len(periodic):

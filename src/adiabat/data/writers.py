@@ -1,6 +1,6 @@
 """Records as files that other programs read: extended XYZ by ASE's conventions, and npz for operators."""
 
-import os
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from adiabat.core.atomic_file import write_atomically
 from adiabat.core.errors import FileFormatError, LabelError
 from adiabat.core.fields import FIELDS
 from adiabat.core.operators import BlockOperator
@@ -48,9 +49,9 @@ def write_extxyz(records: Iterable[Record], path: Path) -> int:
     frames = [to_ase(record) for record in records]
     if not frames:
         raise FileFormatError("no records to write", expected="at least one", suggestion="check the selection")
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    ase.io.write(draft, frames, format="extxyz")
-    draft.replace(path)
+    text = io.StringIO()
+    ase.io.write(text, frames, format="extxyz")
+    write_atomically(path, text.getvalue().encode())
     return len(frames)
 
 
@@ -88,7 +89,7 @@ def write_operators(records: Iterable[Record], path: Path) -> int:
         "; ".join(f"{field.name} [{field.unit}]" for field in FIELDS.values())
         + "; positions, cell [Å]; orbitals: m = −l … l, p = (y, z, x)"
     )
-    draft = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    np.savez_compressed(draft, allow_pickle=False, **arrays)
-    draft.replace(path)
+    data = io.BytesIO()
+    np.savez_compressed(data, allow_pickle=False, **arrays)
+    write_atomically(path, data.getvalue())
     return n_records

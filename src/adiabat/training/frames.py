@@ -1,7 +1,6 @@
 """The frames of a run, read from its stores: training, validation and test."""
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,12 +8,11 @@ import numpy as np
 
 from adiabat.core.errors import ConfigError
 from adiabat.core.operators import BlockOperator
+from adiabat.data.frame_slice import parse_frames
 from adiabat.data.record import Record
 from adiabat.data.splits import Split
 from adiabat.data.store import DatasetStore
 from adiabat.training.config import DataConfig, StoreSlice
-
-_SLICE = re.compile(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*(?::\s*(-?\d+)?\s*)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +99,9 @@ def _frame(record: Record, index: int, path: str) -> Frame:
 
 
 def _indices(part: StoreSlice, n_records: int) -> list[int]:
-    chosen = list(range(n_records))[_parse_slice(part.frames)]
+    chosen = list(range(n_records))[parse_frames(part.frames)]
     if part.exclude is not None:
-        excluded = set(range(n_records)[_parse_slice(part.exclude)])
+        excluded = set(range(n_records)[parse_frames(part.exclude)])
         chosen = [index for index in chosen if index not in excluded]
     chosen = chosen[: part.first]
     if not chosen or (part.first is not None and len(chosen) < part.first):
@@ -115,12 +113,3 @@ def _indices(part: StoreSlice, n_records: int) -> list[int]:
             suggestion="widen the slice, or lower first",
         )
     return chosen
-
-
-def _parse_slice(text: str) -> slice:
-    match = _SLICE.fullmatch(text)
-    if match is None or match.group(3) == "0":
-        raise ConfigError(
-            f"the slice {text!r}", expected="start:stop or start:stop:step", suggestion="for instance 0:400 or 4::5"
-        )
-    return slice(*(int(part) if part else None for part in match.groups()))

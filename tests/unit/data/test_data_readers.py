@@ -6,7 +6,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from adiabat.core.errors import FileFormatError, LabelError, StructureError
+from adiabat.core.errors import ConfigError, FileFormatError, LabelError, StructureError
 from adiabat.core.units import BOHR, GPA, HARTREE, KBAR
 from adiabat.data.isolated_atom import is_isolated_atom
 from adiabat.data.label_keys import LabelKeys
@@ -186,9 +186,9 @@ def test_frames(messy, frames, expected):
     assert [r.key for r in chosen] == [everything[k].key for k in expected]
 
 
-@pytest.mark.parametrize("frames", ["a", "1:2:3:4", ""])
+@pytest.mark.parametrize("frames", ["a", "1:2:3:4", "", "::0"])
 def test_frames_that_are_no_slice(messy, frames):
-    with pytest.raises(FileFormatError, match="frames"):
+    with pytest.raises(ConfigError, match="frames"):
         read_records(messy / "ethanol.xyz", options=ReadOptions(frames=frames))
 
 

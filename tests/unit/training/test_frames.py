@@ -64,7 +64,7 @@ def test_a_split_besides_other_choices_is_refused(store):
         DataConfig(train=[store], split="split.json", n_train=3)
 
 
-@pytest.mark.parametrize("text", ["five", "1:2:0", "1:2:3:4", "3"])
+@pytest.mark.parametrize("text", ["five", "1:2:0", "1:2:3:4", ""])
 def test_a_slice_that_is_none_is_refused(store, text):
     with pytest.raises(ConfigError, match=r"start:stop"):
         load_frames(DataConfig(train=[{"path": store, "frames": text}]))
