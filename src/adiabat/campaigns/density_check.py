@@ -38,12 +38,7 @@ class DensityCheck:
 
 def reference_engine(reference: OperatorReference) -> PyscfEngine:
     """The engine whose Hamiltonians a model has learned."""
-    return PyscfEngine(
-        xc=reference.xc,
-        basis=reference.basis,
-        grid_level=reference.grid_level,
-        density_fit=reference.density_fit,
-    )
+    return PyscfEngine(**reference.level)
 
 
 def check_density(index: int, structure: Structure, density: BlockOperator, engine: PyscfEngine) -> DensityCheck:

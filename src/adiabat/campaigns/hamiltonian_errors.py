@@ -12,7 +12,7 @@ from adiabat.core.operators import BlockOperator
 from adiabat.core.orbitals import OrbitalBasis
 from adiabat.data.record import Record
 from adiabat.electronic.similarity import coefficient_cosine, orbital_similarity
-from adiabat.models.config import OperatorReference
+from adiabat.models.config import OperatorReference, level_of
 from adiabat.models.model import Model
 from adiabat.physics.h0 import superposed_density_hamiltonian
 from adiabat.simulation.electrons import Electrons, dense, solve_electrons
@@ -78,14 +78,8 @@ def compare_hamiltonians(model: Model, record: Record) -> HamiltonianComparison:
     seconds = time.perf_counter() - started
     h0 = labels.get("h0")
     if not isinstance(h0, BlockOperator) or not h0_is_of(reference_level, record):
-        h0 = superposed_density_hamiltonian(
-            structure,
-            reference_level.xc,
-            reference_level.basis,
-            reference_level.grid_level,
-            density_fit=reference_level.density_fit,
-        )
-    predicted = delta.with_values(delta.values + h0.values)
+        h0 = superposed_density_hamiltonian(structure, **reference_level.level)
+    predicted = delta + h0
     ours = solve_electrons(structure, predicted, overlap, reference_level.basis)
     theirs = solve_electrons(structure, target, overlap, reference_level.basis)
     n_occupied = structure.n_electrons // 2
@@ -106,9 +100,7 @@ def compare_hamiltonians(model: Model, record: Record) -> HamiltonianComparison:
 
 def h0_is_of(reference: OperatorReference, record: Record) -> bool:
     """Whether the record's H0 is the one that the model's ΔH adds to."""
-    settings = record.provenance.settings
-    names = ("xc", "basis", "grid_level", "density_fit")
-    return all(settings.get(name) == getattr(reference, name) for name in names)
+    return level_of(record.provenance.settings) == reference.level
 
 
 def shell_pair_errors(comparison: HamiltonianComparison) -> dict[str, Array]:

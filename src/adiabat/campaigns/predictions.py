@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from adiabat.data.graph import collate
 from adiabat.data.record import Record
-from adiabat.models.model import Model
+from adiabat.models.model import Model, to_numpy
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +60,9 @@ def _predict_batch(
     with torch.no_grad():
         prediction = model(graph.to(next(model.parameters()).device), outputs)
     starts = np.cumsum([structure.n_atoms for structure in structures])[:-1]
-    energies = _array(prediction.energy)
-    forces = np.split(_array(prediction.forces), starts) if "forces" in outputs else None
-    stress = _array(prediction.stress) if "stress" in outputs else None
+    energies = to_numpy(prediction.energy)
+    forces = np.split(to_numpy(prediction.forces), starts) if "forces" in outputs else None
+    stress = to_numpy(prediction.stress) if "stress" in outputs else None
     seconds = (time.perf_counter() - started) / len(members)
     for place, index in enumerate(members):
         yield SurfacePrediction(
@@ -73,7 +72,3 @@ def _predict_batch(
             stress=None if stress is None else stress[place],
             seconds=seconds,
         )
-
-
-def _array(tensor: Tensor) -> npt.NDArray[np.float64]:
-    return tensor.detach().cpu().to(torch.float64).numpy()

@@ -1,6 +1,7 @@
 """What a model is made of: typed, validated, documented in one place; saved inside the model package."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,7 +11,7 @@ from adiabat.core.orbitals import OrbitalBasis
 class FrozenConfig(BaseModel):
     """Base of all configurations: immutable, and refusing keys that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class OperatorConfig(FrozenConfig):
@@ -40,6 +41,15 @@ class ModelConfig(FrozenConfig):
     operator: OperatorConfig | None = Field(None, description="have an operator head")
 
 
+LEVEL_KEYS: Final = ("xc", "basis", "grid_level", "density_fit")
+"""Settings of a calculation that its H0 depends on."""
+
+
+def level_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a label's ``provenance.settings``; where they do not name density fitting, there was none."""
+    return {"density_fit": False} | {key: settings[key] for key in LEVEL_KEYS if key in settings}
+
+
 class OperatorReference(FrozenConfig):
     """Level of theory whose Hamiltonian the operator head corrects, H = H0 + ΔH; fixed by the training data."""
 
@@ -48,6 +58,11 @@ class OperatorReference(FrozenConfig):
     grid_level: int
     density_fit: bool = False
     orbital_basis: dict[str, object]
+
+    @property
+    def level(self) -> dict[str, Any]:
+        """The settings of H0, by the names of :data:`LEVEL_KEYS`."""
+        return {key: getattr(self, key) for key in LEVEL_KEYS}
 
     @property
     def orbitals(self) -> OrbitalBasis:

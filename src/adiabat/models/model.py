@@ -33,7 +33,7 @@ class Prediction:
         energy: (n_structures,) in eV, float64.
         atomic_energies: (n_atoms,) in eV, float64.
         forces: (n_atoms, 3) in eV/Å.
-        stress: (n_structures, 3, 3) in eV/Å³.
+        stress: (n_structures, 3, 3) in eV/Å³; NaN for a structure of a batch that is not periodic in three directions.
         hamiltonian: padded blocks of ΔH = H − H0 in eV.
     """
 
@@ -114,7 +114,7 @@ class Model(nn.Module):
             outputs: any of ``energy``, ``forces``, ``stress``, ``hamiltonian``.
 
         Raises:
-            ModelError: an output for which the model has no head, or stress without a cell.
+            ModelError: an output for which the model has no head, or stress where no structure has a volume.
             StructureError: an element that the model was not trained on.
         """
         self._check(outputs)
@@ -144,8 +144,10 @@ class Model(nn.Module):
         gradients = torch.autograd.grad(energy.sum(), wanted, create_graph=self.training)
         results = {"forces": -gradients[0]}
         if strain is not None:
-            volume = torch.linalg.det(graph.cell).abs().to(strain.dtype)
-            results["stress"] = gradients[1] / volume[:, None, None]
+            periodic = graph.pbc.all(dim=-1)
+            # The padding 1 keeps a molecule's missing volume out of the gradient of the crystals beside it.
+            volume = torch.where(periodic, torch.linalg.det(graph.cell).abs(), 1).to(strain.dtype)[:, None, None]
+            results["stress"] = torch.where(periodic[:, None, None], gradients[1] / volume, torch.nan)
         return results
 
     def species(self, atomic_numbers: Tensor) -> Tensor:
@@ -215,7 +217,7 @@ class Model(nn.Module):
         with torch.no_grad():
             blocks = self.forward(graph.to(self.trunk.n_neighbors.device), {"hamiltonian"}).hamiltonian
         assert blocks is not None
-        onsite, pair = (_to_numpy(part) for part in (blocks.onsite, blocks.pair))
+        onsite, pair = (to_numpy(part) for part in (blocks.onsite, blocks.pair))
         pairs = graph_pairs(graph.pair_index, graph.pair_shift)
         return self.operator_head.layout.unpack(onsite, pair, structure.atomic_numbers, pairs)
 
@@ -224,12 +226,8 @@ class Model(nn.Module):
         from adiabat.physics.h0 import superposed_density_hamiltonian  # PySCF is loaded only by those who ask for H
 
         reference = self.require_operator()
-        delta = self.delta_hamiltonian(structure)
-        h0 = superposed_density_hamiltonian(
-            structure, reference.xc, reference.basis, reference.grid_level, density_fit=reference.density_fit
-        )
-        # through dense matrices, because ΔH has no pairs beyond its radius and H0 has all
-        return BlockOperator.from_dense(delta.to_dense() + h0.to_dense(), h0.n_orbitals)
+        h0 = superposed_density_hamiltonian(structure, **reference.level)
+        return self.delta_hamiltonian(structure) + h0
 
     def overlap(self, structure: Structure) -> BlockOperator:
         """Exact overlap of the basis; it is never learned."""
@@ -257,7 +255,8 @@ def build_model(
         torch.set_default_dtype(default)
 
 
-def _to_numpy(tensor: Tensor) -> npt.NDArray[np.float64]:
+def to_numpy(tensor: Tensor) -> npt.NDArray[np.float64]:
+    """A prediction as a float64 array."""
     return tensor.detach().double().cpu().numpy()
 
 
@@ -271,7 +270,7 @@ def _geometry(
         positions = positions.detach().requires_grad_()
     strain: Tensor | None = None
     if "stress" in outputs:
-        if not bool(graph.pbc.all()):
+        if not bool(graph.pbc.all(dim=-1).any()):
             raise ModelError(
                 "a request for the stress of a structure that is not periodic in three directions",
                 expected="a crystal: a cell with pbc along all three vectors",

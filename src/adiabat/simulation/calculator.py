@@ -15,7 +15,7 @@ from adiabat.core.errors import StructureError
 from adiabat.core.operators import BlockOperator
 from adiabat.data.graph import Graph
 from adiabat.data.structure import Structure
-from adiabat.models.model import Model
+from adiabat.models.model import Model, to_numpy
 from adiabat.models.package import load_model
 from adiabat.simulation.electrons import Electrons, predict_electrons
 
@@ -88,9 +88,9 @@ class AdiabatCalculator(Calculator):
         with torch.no_grad():
             prediction = self.model(self.graph.to(next(self.model.parameters()).device), outputs)
         energy = float(prediction.energy)
-        self.results = {"energy": energy, "free_energy": energy, "forces": _array(prediction.forces)}
+        self.results = {"energy": energy, "free_energy": energy, "forces": to_numpy(prediction.forces)}
         if periodic:
-            self.results["stress"] = full_3x3_to_voigt_6_stress(_array(prediction.stress)[0])
+            self.results["stress"] = full_3x3_to_voigt_6_stress(to_numpy(prediction.stress)[0])
 
     def get_hamiltonian(self, atoms: Atoms) -> BlockOperator:
         """Predicted Hamiltonian [eV] in the model's basis.
@@ -135,7 +135,3 @@ class AdiabatCalculator(Calculator):
         if self._electrons is None or self._electrons[0] != structure.content_hash:
             self._electrons = (structure.content_hash, predict_electrons(self.model, structure))
         return self._electrons[1]
-
-
-def _array(tensor: torch.Tensor) -> npt.NDArray[np.float64]:
-    return tensor.detach().cpu().to(torch.float64).numpy()

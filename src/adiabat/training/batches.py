@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from adiabat.core.errors import LabelError
+from adiabat.core.errors import BasisError, LabelError, StructureError
 from adiabat.data.graph import Graph, build_graph, collate
 from adiabat.data.record import Record
 from adiabat.models.model import Model
@@ -80,7 +80,8 @@ def build_examples(
         names: what an error message calls each record.
 
     Raises:
-        LabelError: a target of which no record has a label.
+        LabelError: a target of which no record has a label, or a label that does not fit.
+        StructureError, BasisError: a record that cannot be meant, or that the operator's basis does not cover; named.
     """
     for target in targets:
         if not any(target in record.labels for record in records):
@@ -93,7 +94,10 @@ def build_examples(
     examples = []
     for record, name in zip(records, names, strict=True):
         if any(target in record.labels for target in targets):
-            example = _example(record, model, targets, name, parameter.dtype)
+            try:
+                example = _example(record, model, targets, name, parameter.dtype)
+            except (StructureError, LabelError, BasisError) as error:
+                raise error.at(name) from error
             examples.append(example.to(parameter.device))
     return examples
 

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from ase.data import chemical_symbols
 
-from adiabat.core.errors import LabelError, ModelError
+from adiabat.core.errors import ConfigError, LabelError, ModelError
 from adiabat.core.orbitals import OrbitalBasis
 from adiabat.data.record import Record
 from adiabat.data.store import DatasetStore
-from adiabat.models.config import ModelConfig, OperatorReference
-from adiabat.models.model import Model
+from adiabat.models.config import LEVEL_KEYS, ModelConfig, OperatorReference, level_of
+from adiabat.models.device import compute_device
+from adiabat.models.model import Model, build_model
 from adiabat.models.statistics import fit_statistics
 from adiabat.physics.reference_energies import ReferenceEnergies, given, isolated_atoms
 from adiabat.training.batches import TARGETS, Example, build_examples
@@ -53,11 +54,12 @@ def prepare(config: TrainConfig) -> TrainingSetup:
 
     Raises:
         LabelError: a target without labels, or Hamiltonians of more than one level of theory.
-        ConfigError, StoreError: see :func:`load_frames`.
+        ConfigError, StoreError: see :func:`load_frames` and :func:`check_selection`.
     """
     frames = load_frames(config.data)
     records = [frame.record for frame in frames.train]
     targets = config.targets or default_targets(records, config.model)
+    check_selection(config.training, targets)
     architecture = trained_heads(config.model, targets)
     model = create_model(architecture, config.training, [*records, *(frame.record for frame in frames.validation)])
     train = _examples(frames.train, model, targets.active)
@@ -91,6 +93,21 @@ def default_targets(records: Sequence[Record], model: ModelConfig) -> TargetsCon
     return TargetsConfig.model_validate({name: {} for name in found})
 
 
+def check_selection(training: LoopConfig, targets: TargetsConfig) -> None:
+    """Refuse to choose the best model by what is not learned; targets are known for sure only with the data.
+
+    Raises:
+        ConfigError: ``training.select_by`` names no target.
+    """
+    choices = ("loss", *targets.active)
+    if training.select_by not in choices:
+        raise ConfigError(
+            f"training.select_by = {training.select_by!r}, which is not a target of this run",
+            expected=f"one of {', '.join(choices)}",
+            suggestion="choose by one of these, or learn that target as well",
+        )
+
+
 def trained_heads(config: ModelConfig, targets: TargetsConfig) -> ModelConfig:
     """The architecture without the heads that no target trains, whose output would mean nothing.
 
@@ -111,16 +128,11 @@ def trained_heads(config: ModelConfig, targets: TargetsConfig) -> ModelConfig:
 
 def create_model(config: ModelConfig, training: LoopConfig, records: Sequence[Record]) -> Model:
     """Make a model with random weights for the elements, and the level of theory, of some records."""
-    default = torch.get_default_dtype()
-    # Not .to(dtype) afterwards: that would round the energy head's float64 buffers too.
-    torch.set_default_dtype(_DTYPES[training.dtype])
-    try:
-        torch.manual_seed(training.seed)
-        elements = sorted({int(z) for record in records for z in record.structure.atomic_numbers})
-        reference = operator_reference(records) if config.operator is not None else None
-        return Model(config, elements, reference).to(training.device)
-    finally:
-        torch.set_default_dtype(default)
+    device = compute_device(training.device)
+    elements = sorted({int(z) for record in records for z in record.structure.atomic_numbers})
+    reference = operator_reference(records) if config.operator is not None else None
+    torch.manual_seed(training.seed)
+    return build_model(config, elements, reference, dtype=_DTYPES[training.dtype]).to(device)
 
 
 def reference_energies(config: DataConfig, elements: Collection[int]) -> ReferenceEnergies | None:
@@ -157,11 +169,11 @@ def operator_reference(records: Sequence[Record]) -> OperatorReference:
         LabelError: there is none, it is not fully described, or there are several.
     """
     labelled = [record.provenance for record in records if "hamiltonian" in record.labels]
-    keys = ("xc", "basis", "grid_level")
-    levels = {tuple(provenance.settings.get(key) for key in keys) for provenance in labelled}
-    if len(levels) != 1 or None in next(iter(levels)):
+    levels = [dict(level) for level in {tuple(level_of(provenance.settings).items()) for provenance in labelled}]
+    if len(levels) != 1 or set(levels[0]) != set(LEVEL_KEYS):
+        found_levels = sorted(", ".join(f"{key} {value}" for key, value in level.items()) for level in levels)
         raise LabelError(
-            f"Hamiltonians at the levels (xc, basis, grid_level) {sorted(levels, key=str)}",
+            f"Hamiltonians at {len(levels)} levels of theory: {'; '.join(found_levels) or 'none is labelled'}",
             expected="one level, in the provenance of every Hamiltonian: H0 and the overlap are computed from it",
             suggestion="train on Hamiltonians from one `adiabat label` campaign",
         )
@@ -176,8 +188,7 @@ def operator_reference(records: Sequence[Record]) -> OperatorReference:
             )
         basis = found if basis is None or basis == found else basis.merged_with(found)
     assert basis is not None
-    level: dict[str, Any] = dict(zip(keys, next(iter(levels)), strict=True))
-    return OperatorReference(**level, orbital_basis=basis.to_json())
+    return OperatorReference(**levels[0], orbital_basis=basis.to_json())
 
 
 def _examples(frames: Sequence[Frame], model: Model, targets: Collection[str]) -> list[Example]:

@@ -139,7 +139,7 @@ class Trainer:
             self._validate(loop, log, display)
         loop.save_checkpoint()
         loop.use_result()
-        metrics: dict[str, Any] = {"validation": loop.progress.best_metrics}
+        metrics: dict[str, Any] = {"validation": loop.progress.best_metrics} if loop.progress.best_metrics else {}
         test = None
         if loop.setup.test:
             test = score(loop.model, loop.setup.test, loop.setup.targets, settings.validation_batch_size)
