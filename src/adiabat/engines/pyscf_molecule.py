@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyscf
 
-from adiabat.core.errors import EngineError
+from adiabat.core.errors import ConfigError, EngineError
 from adiabat.core.fields import FIELDS
 from adiabat.core.operators import BlockOperator
 from adiabat.core.orbitals import restore_matrix
@@ -19,7 +19,7 @@ from adiabat.engines.base import Engine
 from adiabat.engines.pyscf_scf import ScfSettings, ScfSolution, converge
 from adiabat.physics.basis import operator_from_pyscf, orbital_basis, pyscf_molecule
 from adiabat.physics.h0 import H0_KIND, h0_matrix
-from adiabat.physics.mean_field import MeanField, check_functional, mean_field
+from adiabat.physics.mean_field import MeanField, check_functional, check_grid_level, mean_field
 
 _ORBITAL_TARGETS: Final = frozenset({"hamiltonian", "density_matrix", "h0", "orbital_energies", "fermi_level"})
 """Labels that would need a spin index for an open shell."""
@@ -77,12 +77,27 @@ class PyscfEngine(Engine):
     damping: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse an unknown functional at once rather than in a worker.
+        """Refuse an unknown functional and settings out of range at once rather than in a worker.
 
         Raises:
-            EngineError: see ``physics.mean_field.check_functional``.
+            EngineError: see ``physics.mean_field.check_functional`` and ``check_grid_level``.
+            ConfigError: a setting of the SCF that means nothing.
         """
         check_functional(self.xc)
+        check_grid_level(self.grid_level)
+        for name, holds, meant in (
+            ("conv_tol", self.conv_tol > 0, "a positive energy in Ha"),
+            ("conv_tol_grad", self.conv_tol_grad > 0, "a positive gradient in Ha"),
+            ("max_cycles", self.max_cycles >= 1, "one cycle or more"),
+            ("level_shift", 0 <= self.level_shift < np.inf, "zero or more, in eV"),
+            ("damping", 0 <= self.damping < 1, "a fraction from 0 to below 1"),
+        ):
+            if not holds:
+                raise ConfigError(
+                    f"{name} = {getattr(self, name)}",
+                    expected=meant,
+                    suggestion=f"leave {name} out, or see `adiabat label --help`",
+                )
 
     @property
     def available(self) -> frozenset[str]:
@@ -91,10 +106,11 @@ class PyscfEngine(Engine):
 
     def provenance(self, structure: Structure) -> Provenance:
         """Everything that changes the numbers; how self-consistency was reached does not."""
-        method = f"{self.xc.upper()}/{self.basis}"
+        basis = self.basis.lower()  # one name however it is spelled, because names decide what is labelled already
+        method = f"{self.xc.upper()}/{basis}"
         settings = {
             "xc": self.xc.lower(),
-            "basis": self.basis.lower(),
+            "basis": basis,
             "grid_level": self.grid_level,
             "density_fit": self.density_fit,
             "unrestricted": self.unrestricted,
@@ -108,7 +124,7 @@ class PyscfEngine(Engine):
             method=method,
             settings=settings,
             fidelity=method,
-            orbital_basis=orbital_basis([structure], self.basis),
+            orbital_basis=orbital_basis([structure], basis),
         )
 
     def check(self, structures: Sequence[Structure], targets: Sequence[str]) -> None:

@@ -36,10 +36,10 @@ class TbliteEngine(Engine):
     max_cycles: int = 250
 
     def __post_init__(self) -> None:
-        """Refuse an unknown method and a missing tblite before any work.
+        """Refuse an unknown method, bad settings and a missing tblite before any work.
 
         Raises:
-            ConfigError: the method is not one of tblite's two.
+            ConfigError: the method is not one of tblite's two, or a setting is out of range.
             MissingExtraError: tblite is not installed.
         """
         if self.method not in _METHODS:
@@ -47,6 +47,12 @@ class TbliteEngine(Engine):
                 f"tblite method {self.method!r}",
                 expected=" or ".join(_METHODS),
                 suggestion=nearest(self.method, _METHODS),
+            )
+        if not self.accuracy > 0 or self.max_cycles < 1:
+            raise ConfigError(
+                f"accuracy {self.accuracy} and {self.max_cycles} cycles",
+                expected="a positive accuracy, and one cycle or more",
+                suggestion="leave both at their defaults",
             )
         if find_spec("tblite") is None:
             raise MissingExtraError.of("tblite", "xtb")

@@ -32,10 +32,7 @@ def mean_field(
             range; an open shell was asked for with restricted orbitals.
     """
     check_functional(xc)
-    if not 0 <= grid_level <= 9:
-        raise EngineError(
-            f"grid level {grid_level}", expected="0 (coarse) to 9 (fine)", suggestion="label at 5 or above"
-        )
+    check_grid_level(grid_level)
     if molecule.spin and not unrestricted:
         raise EngineError(
             f"{molecule.spin} unpaired electrons with restricted orbitals",
@@ -54,6 +51,18 @@ def mean_field(
     field._chkfile.close()
     field.chkfile = None
     return field.density_fit() if density_fit else field
+
+
+def check_grid_level(grid_level: int) -> None:
+    """Refuse what is no grid of PySCF.
+
+    Raises:
+        EngineError: the level is out of range.
+    """
+    if not 0 <= grid_level <= 9:
+        raise EngineError(
+            f"grid level {grid_level}", expected="0 (coarse) to 9 (fine)", suggestion="label at 5 or above"
+        )
 
 
 def check_functional(xc: str) -> None:

@@ -4,7 +4,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adiabat.core.errors import BasisError, EngineError, FieldError, LabelError, ScfNotConvergedError, StructureError
+from adiabat.core.errors import (
+    BasisError,
+    ConfigError,
+    EngineError,
+    FieldError,
+    LabelError,
+    ScfNotConvergedError,
+    StructureError,
+)
 from adiabat.data.record import Provenance
 from adiabat.data.structure import Structure
 from adiabat.engines.pyscf_molecule import PyscfEngine
@@ -26,9 +34,24 @@ def test_a_record_holds_exactly_what_was_asked_for():
     assert np.trace(product) == pytest.approx(2.0, abs=1e-10)
 
 
-def test_overlap_and_h0_need_no_scf():
-    labels = replace(HF, max_cycles=0).label(HYDROGEN, ["overlap", "h0"]).labels
+def test_overlap_and_h0_need_no_scf(monkeypatch):
+    monkeypatch.setattr("adiabat.engines.pyscf_molecule.converge", None)  # calling it would fail
+    labels = HF.label(HYDROGEN, ["overlap", "h0"]).labels
     assert set(labels) == {"overlap", "h0"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("max_cycles", 0), ("damping", 1.0), ("level_shift", -1.0), ("level_shift", float("nan")), ("conv_tol", 0.0)],
+)
+def test_settings_out_of_range_are_refused(name, value):
+    with pytest.raises(ConfigError, match=name):
+        replace(HF, **{name: value})
+
+
+def test_a_basis_is_the_same_however_it_is_spelled():
+    small, large = (replace(HF, basis=name).provenance(HYDROGEN) for name in ("sto-3g", "STO-3G"))
+    assert small == large
 
 
 def test_provenance_names_what_changes_the_numbers_and_nothing_else():
