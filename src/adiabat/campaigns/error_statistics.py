@@ -7,26 +7,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adiabat.core.units import MICRO_HARTREE
+from adiabat.training.metrics import UNITS as LEARNED_UNITS
 
 UNITS = {
-    "energy": ("meV", 1e-3),
-    "energy_per_atom": ("meV/atom", 1e-3),
-    "forces": ("meV/Å", 1e-3),
-    "stress": ("meV/Å³", 1e-3),
-    "hamiltonian": ("µHa", MICRO_HARTREE),
-    "hamiltonian_onsite": ("µHa", MICRO_HARTREE),
-    "hamiltonian_pair": ("µHa", MICRO_HARTREE),
-    "hamiltonian_h0": ("µHa", MICRO_HARTREE),
-    "orbital_energies": ("meV", 1e-3),
-    "orbital_energies_occupied": ("meV", 1e-3),
-    "homo": ("meV", 1e-3),
-    "lumo": ("meV", 1e-3),
-    "gap": ("meV", 1e-3),
-    "density_energy": ("meV", 1e-3),
+    **LEARNED_UNITS,
+    **dict.fromkeys(("hamiltonian_onsite", "hamiltonian_pair", "hamiltonian_h0"), LEARNED_UNITS["hamiltonian"]),
+    **dict.fromkeys(("orbital_energies", "orbital_energies_occupied"), LEARNED_UNITS["energy"]),
+    **dict.fromkeys(("homo", "lumo", "gap", "density_energy"), LEARNED_UNITS["energy"]),
 }
-"""For each quantity the unit of its errors, and that unit in ours. ``hamiltonian_h0`` is H0's own error, without
-a model; ``density_energy`` is E[D] of the predicted density above the self-consistent energy."""
+"""For each quantity the unit of its errors, and that unit in ours: those of training, and what follows from H.
+``hamiltonian_h0`` is H0's own error, without a model; ``density_energy`` is E[D] of the predicted density above the
+self-consistent energy."""
 
 
 @dataclass(frozen=True)

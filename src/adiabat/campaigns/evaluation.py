@@ -8,7 +8,7 @@ from rich.console import Console
 
 from adiabat.campaigns.density_check import DensityCheck, check_density, reference_engine
 from adiabat.campaigns.error_collector import ErrorCollector
-from adiabat.campaigns.evaluation_progress import EvaluationProgress
+from adiabat.campaigns.evaluation_progress import evaluation_progress
 from adiabat.campaigns.evaluation_result import Evaluation
 from adiabat.campaigns.hamiltonian_errors import compare_hamiltonians
 from adiabat.campaigns.predictions import predict_surfaces
@@ -54,19 +54,20 @@ def evaluate(
     collector = ErrorCollector(group_key)
     checks: list[DensityCheck] = []
     checked = _evenly(operators, n_scf)
-    with EvaluationProgress(console, len(surface) + len(operators) + len(checked)) as progress:
+    with evaluation_progress(console) as progress:
+        task = progress.add_task("evaluate", total=len(surface) + len(operators) + len(checked))
         for prediction in predict_surfaces(model, records, surface, batch_size=batch_size):
             collector.add_surface(records[prediction.index], prediction)
-            progress.advance("energy and forces")
+            progress.update(task, advance=1, description="energy and forces")
         for index in operators:
             comparison = compare_hamiltonians(model, records[index])
             collector.add_hamiltonian(index, records[index], comparison)
-            progress.advance("Hamiltonian")
+            progress.update(task, advance=1, description="Hamiltonian")
             if index in checked:
                 engine = reference_engine(model.require_operator())
                 density = comparison.predicted.density_matrix
                 checks.append(check_density(index, records[index].structure, density, engine))
-                progress.advance("SCF from the predicted density")
+                progress.update(task, advance=1, description="SCF from the predicted density")
     return collector.evaluation(checks, dict(provenance or {}))
 
 
