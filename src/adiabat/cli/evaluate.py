@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adiabat.cli.output_directory import check_output_directory
 from adiabat.core.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -34,8 +35,12 @@ def evaluate(
 
     from adiabat.campaigns import evaluation as campaign
     from adiabat.campaigns.evaluation_table import evaluation_tables
+    from adiabat.models.device import compute_device
     from adiabat.models.package import inspect_model, load_model
 
+    if output is not None:
+        check_output_directory(output)
+    where = compute_device(device)
     records, described = _records(data, split)
     provenance = {
         "model": {"file": str(model), "content_hash": inspect_model(model)["content_hash"]},
@@ -43,7 +48,7 @@ def evaluate(
         "settings": {"scf": scf, "group_by": group_by},
     }
     result = campaign.evaluate(
-        load_model(model).to(device),
+        load_model(model).to(where),
         records,
         n_scf=scf,
         group_key=group_by,

@@ -75,12 +75,18 @@ def label(
     if isolated_atoms and engine == "pyscf":
         given = _FREE_ATOM_SCF | {name: value for name, value in given.items() if value is not None}
     reference = create_engine(engine, **{name: value for name, value in given.items() if value is not None})
+    wanted = _names(targets if targets is not None else _DEFAULT_TARGETS.get(engine, _ENERGY_AND_FORCES))
+    if not wanted:
+        raise LabelError(
+            f"--targets {targets!r}",
+            expected=f"one label or more of {', '.join(sorted(reference.available))}",
+            suggestion="name them with commas between, or leave --targets out",
+        )
     console = Console(stderr=True)
     reading = read_file(structures, ReadOptions(keys=LabelKeys(energy=energy_key, forces=forces_key), frames=frames))
     for note in reading.notes:
         console.print(Text(note), style="dim")
     structure_list = [_adjusted(record.structure, molecule, charge, spin) for record in reading.records]
-    wanted = _names(targets or _DEFAULT_TARGETS.get(engine, _ENERGY_AND_FORCES))
     kept_names = _names(keep)
     if isolated_atoms:
         structure_list, wanted, kept_names = _free_atoms(structure_list), ["energy"], []
@@ -102,7 +108,7 @@ def label(
             reference,
             output,
             targets=wanted,
-            n_workers=workers or os.cpu_count() or 1,
+            n_workers=(os.cpu_count() or 1) if workers is None else workers,
             kept=kept,
             source=structures.name,
             on_progress=show,

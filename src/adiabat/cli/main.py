@@ -1,5 +1,6 @@
 """The ``adiabat`` command: a table of subcommands, imported only when called, and one way to report errors."""
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module, metadata
@@ -12,7 +13,7 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from adiabat.core.errors import AdiabatError
+from adiabat.core.errors import AdiabatError, FileFormatError
 
 EXIT_USER_ERROR: Final = 1
 EXIT_INTERRUPTED: Final = 130
@@ -88,7 +89,7 @@ class LazyGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; a user's error ends in three parts and exit code 1, Ctrl-C in 130."""
+        """Run the command; an error of the user or the system ends in three parts and exit code 1, Ctrl-C in 130."""
         try:
             return super().invoke(ctx)
         except AdiabatError as error:
@@ -96,9 +97,25 @@ class LazyGroup(TyperGroup):
                 raise
             print_error(error)
             raise typer.Exit(EXIT_USER_ERROR) from error
+        except OSError as error:
+            # A broken pipe is the reader's choice, and click ends quietly on it.
+            if ctx.params["debug"] or error.errno == errno.EPIPE:
+                raise
+            print_error(_of_the_system(error))
+            raise typer.Exit(EXIT_USER_ERROR) from error
         except KeyboardInterrupt as interrupt:
             Console(stderr=True).print("interrupted", style="bold red")
             raise typer.Exit(EXIT_INTERRUPTED) from interrupt
+
+
+def _of_the_system(error: OSError) -> FileFormatError:
+    """What the operating system refuses, wherever it was met: no such folder, no permission, a full disk."""
+    place = f" {error.filename}" if error.filename else ""
+    return FileFormatError(
+        f"{error.strerror or error}{':' if place else ''}{place}",
+        expected="paths that can be read and written, and room on the disk",
+        suggestion="check the path, the permissions and the free space; --debug before the command shows where",
+    )
 
 
 def print_error(error: AdiabatError) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adiabat.cli.output_directory import check_output_directory
 from adiabat.core.errors import ConfigError, SimulationError, nearest
 
 if TYPE_CHECKING:
@@ -66,12 +67,15 @@ def md(
 
     from rich.console import Console
 
+    from adiabat.models.device import compute_device
     from adiabat.models.package import load_model
     from adiabat.simulation.md import run_md
 
     console = Console(stderr=True)
+    check_output_directory(output)
+    where = compute_device(device)
     start = _one_structure(structure, frame)
-    result = run_md(load_model(model).to(device), start, settings, output, resume=resume, console=console)
+    result = run_md(load_model(model).to(where), start, settings, output, resume=resume, console=console)
     if result.finished:
         typer.echo(f"{result.step} steps ({result.step * timestep:g} fs) of {start.formula} in {result.directory}")
         return

@@ -67,7 +67,8 @@ def _training(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "trained on", f"{provenance['n_train']} structures of {', '.join(provenance['methods'])}"
         yield "", f"{provenance['step']} steps, {provenance['minutes']:.1f} min"
     for part, metrics in provenance.get("metrics", {}).items():
-        yield f"{part} errors", f"{describe(metrics)} ({provenance[f'n_{part}']} structures)"
+        if metrics:  # a run without validation frames has none of them
+            yield f"{part} errors", f"{describe(metrics)} ({provenance[f'n_{part}']} structures)"
     if "reference_energies" in provenance.get("statistics", {}):
         yield "energies", ReferenceEnergies.from_json(provenance["statistics"]["reference_energies"]).describe()
 

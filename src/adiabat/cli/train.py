@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from adiabat.cli.output_directory import check_output_directory
 from adiabat.core.errors import ConfigError
 
 _EXIT_BY_SIGNAL = {"SIGINT": 130, "SIGTERM": 143}
@@ -27,6 +28,8 @@ def train(
     Ctrl-C ends a run after the current step with everything saved; the same command with --resume goes on.
     """
     settings = _read_yaml(config)
+    run_directory = output if output is not None else config.with_suffix("")
+    check_output_directory(run_directory)
 
     from adiabat.training.config_parsing import parse_config, set_nested
     from adiabat.training.trainer import Trainer
@@ -38,7 +41,6 @@ def train(
                 f"--set {assignment}", expected="--set section.key=value", suggestion="write an equals sign"
             )
         set_nested(settings, key.strip(), _parse(value, f"--set {assignment}"))
-    run_directory = output if output is not None else config.with_suffix("")
     result = Trainer(parse_config(settings), run_directory).fit(resume=resume)
     if result.interrupted:
         raise typer.Exit(_EXIT_BY_SIGNAL[result.reason])
@@ -52,10 +54,17 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ConfigError(f"no file {path}", expected="a YAML configuration", suggestion="start from one in examples/")
-    settings = _parse(path.read_text(encoding="utf-8"), str(path))
+    try:
+        settings = _parse(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}, which is not UTF-8 text ({error.reason} at byte {error.start})",
+            expected="a YAML configuration",
+            suggestion="give the configuration, or save it as UTF-8",
+        ) from error
     if not isinstance(settings, dict):
         raise ConfigError(
-            f"{path}, which holds {type(settings).__name__} instead of sections",
+            f"{path}, which holds {'nothing' if settings is None else type(settings).__name__} instead of sections",
             expected="a YAML mapping with the sections data, model, targets, optimizer, schedule and training",
             suggestion="`adiabat schema` prints every section and key",
         )
