@@ -60,8 +60,8 @@ format: $(VENV)/stamp.lint ## let ruff mend what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-types: $(VENV)/stamp.lint ## pyright, strict on core, equivariant and electronic
-	@$(BIN)/pyright
+types: $(VENV)/stamp.lint ## pyright, strict everywhere
+	@$(BIN)/pyright --project pyproject.toml # not a pyrightconfig.json of a folder above
 
 layers: $(VENV)/stamp.lint ## import-linter: imports point down the stack
 	@$(BIN)/lint-imports
