@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import lmdb
-import numpy as np
 import pytest
 from click.testing import Result
 from pyscf import gto, scf
@@ -43,10 +42,8 @@ def folder(made: Path, tmp_path: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Every file with a hash of what it holds; locks hold nothing."""
-    files = [
-        path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock" and "lock" not in path.name
-    ]
+    """Every file with a hash of what it holds, but for locks, which hold nothing."""
+    files = [path for path in folder.rglob("*") if path.is_file() and "lock" not in path.name]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -83,7 +80,7 @@ def test_an_unknown_unit(folder, refused):
     assert "did you mean 'hartree'" in said
 
 
-def test_energies_in_the_wrong_unit(folder, refused):
+def test_energies_in_the_wrong_unit(folder):
     frames = []
     for record in water_records(12):
         lines = [f"{s} {x:.6f} {y:.6f} {z:.6f}" for s, (x, y, z) in zip("OHH", record.structure.positions, strict=True)]
@@ -114,16 +111,11 @@ def test_a_basis_with_cartesian_d(folder, refused):
 def test_overlapping_atoms(folder, refused):
     (folder / "twice.xyz").write_text(WATER.replace("H -0.24 0.93 0", "H 0.96 0 0.01"))
     assert "atoms 1 and 2" in refused("md", folder / "joint.safetensors", folder / "twice.xyz", "-o", folder / "run")
-    assert (
-        CliRunner().invoke(app, ["data", "import", str(folder / "twice.xyz"), "-o", str(folder / "t.lmdb")]).exit_code
-        == 0
-    )
-    config = folder / "train.yaml"
-    said = refused(
-        "train", config, "-o", folder / "run", "--set", f"data.train={folder / 't.lmdb'}", "--set", "model={}"
-    )
-    assert "in frame 0 of" in said
-    assert CliRunner().invoke(app, ["data", "audit", str(folder / "t.lmdb")]).exit_code == 1
+    store = folder / "twice.lmdb"
+    assert CliRunner().invoke(app, ["data", "import", str(folder / "twice.xyz"), "-o", str(store)]).exit_code == 0
+    options = ["--set", f"data.train={store}", "--set", "model={}"]
+    assert "in frame 0 of" in refused("train", folder / "train.yaml", "-o", folder / "run", *options)
+    assert CliRunner().invoke(app, ["data", "audit", str(store)]).exit_code == 1
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -282,4 +274,4 @@ def test_a_run_without_validation_is_inspected(folder):
     assert CliRunner().invoke(app, arguments).exit_code == 0
     result = CliRunner().invoke(app, ["model", "inspect", str(folder / "run" / "model.safetensors")])
     assert result.exit_code == 0, result.output
-    assert np.char.count(result.output, "errors") == 0
+    assert "errors" not in result.output
