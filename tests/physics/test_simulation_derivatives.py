@@ -5,9 +5,9 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
-from known_models import LennardJones
 
 from adiabat.simulation.calculator import AdiabatCalculator
+from known_models import LennardJones
 
 # Central differences over h = 1e-4 Å err by h² E'''/6, about 1e-9 eV/Å at argon's contact distance.
 STEP = 1e-4

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.cluster import Octahedron
-from known_models import LennardJones
 
 from adiabat.data.graph import Graph
 from adiabat.data.structure import Structure
 from adiabat.models.model import Prediction
 from adiabat.simulation.md import run_md
 from adiabat.simulation.settings import MdSettings
+from known_models import LennardJones
 
 CLUSTER = Structure.from_ase(Octahedron("Ar", 2, latticeconstant=5.3))
 DURATION_FS = 800.0

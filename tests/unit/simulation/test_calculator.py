@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from known_models import EPSILON, HYDROGEN_LEVEL, SIGMA, WOLFSBERG_HELMHOLZ, HuckelHydrogen, LennardJones
 
 from adiabat.core.errors import ElectronicError, ModelError, StructureError
 from adiabat.data.structure import Structure
 from adiabat.physics.basis import overlap
 from adiabat.simulation.calculator import AdiabatCalculator
+from known_models import EPSILON, HYDROGEN_LEVEL, SIGMA, WOLFSBERG_HELMHOLZ, HuckelHydrogen, LennardJones
 
 
 def dimer(distance: float, symbols: str = "Ar2", **info: int) -> Atoms:

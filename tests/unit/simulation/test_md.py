@@ -9,7 +9,6 @@ import pytest
 import torch
 from ase.build import molecule
 from ase.cluster import Octahedron
-from known_models import HuckelHydrogen, LennardJones
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -20,6 +19,7 @@ from adiabat.data.structure import Structure
 from adiabat.models.model import Prediction
 from adiabat.simulation.md import MdSettings, free_components, initial_momenta, run_md
 from adiabat.simulation.run_files import RestartPoint
+from known_models import HuckelHydrogen, LennardJones
 
 CLUSTER = Structure.from_ase(Octahedron("Ar", 2, latticeconstant=5.3))
 FILES = ("trajectory.xyz", "log.jsonl", "electrons.jsonl", "restart.npz")
