@@ -193,7 +193,7 @@ def test_nan_stops_the_run_and_names_the_structure(store, tmp_path, monkeypatch)
 
 
 def test_weights_that_diverge_are_told_from_a_bad_structure(store, tmp_path):
-    config = tiny_config(store, optimizer={"learning_rate": 1e30, "clip_factor": None}, schedule={"warmup_steps": 0})
+    config = tiny_config(store, optimizer={"learning_rate": 1e30, "clip_norm": None}, schedule={"warmup_steps": 0})
     with pytest.raises(TrainingError, match="diverged"):
         fit(config, tmp_path / "run")
 

@@ -196,7 +196,7 @@ class TrainingLoop:
         """Go back to a checkpoint, bit for bit."""
         self.model.load_state_dict(groups["model"])
         self.averages.load(groups["averages"])
-        self.optimizer.load(groups["optimizer"])
+        self.optimizer.load(groups.get("optimizer", {}))  # empty before the first step
         self._best_weights = {name: value.clone() for name, value in groups.get("best", {}).items()}
         torch.set_rng_state(groups["random"]["cpu"])
         self._loss_sum.copy_(groups["log"]["loss_sum"])

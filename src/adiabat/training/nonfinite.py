@@ -26,7 +26,7 @@ def nonfinite_error(
     guilty = [example.name for example in examples if not _is_finite(model, example, targets)]
     if len(guilty) == len(examples) > 1:
         who = f"from each of the structures {', '.join(guilty)}: the weights have diverged"
-        advice = "lower optimizer.learning_rate or optimizer.clip_factor, or raise schedule.warmup_steps"
+        advice = "lower optimizer.learning_rate or optimizer.clip_norm, or raise schedule.warmup_steps"
     elif guilty:
         who = f"from {', '.join(guilty)}"
         advice = "look at this structure with `adiabat data inspect`, exclude it (data.train.exclude), and start again"

@@ -7,11 +7,9 @@ from torch import Tensor, nn
 
 from adiabat.training.config import OptimizerConfig
 
-_NORM_MEMORY = 0.02
-
 
 class ClippedAdam:
-    """Adam over all parameters of a model, its gradient clipped relative to the gradient's own running norm.
+    """Adam over all parameters of a model, with the norm of their common gradient clipped.
 
     Args:
         model: its trainable parameters are optimized.
@@ -32,7 +30,6 @@ class ClippedAdam:
             amsgrad=config.amsgrad,
             fused=True,
         )
-        self.running_norm = torch.full((), float("nan"), device=self._parameters[0].device)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -46,10 +43,8 @@ class ClippedAdam:
         gradients = [value.grad for value in self._parameters if value.grad is not None]
         norms = torch._foreach_norm(gradients)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
         norm = torch.linalg.vector_norm(torch.stack(norms))
-        limit = self._limit(norm)
-        if limit is not None:
-            factor = torch.clamp(limit / (norm + 1e-12), max=1.0)
-            torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+        if self.config.clip_norm is not None:
+            torch._foreach_mul_(gradients, torch.clamp(self.config.clip_norm / (norm + 1e-12), max=1.0))
         return norm
 
     def step(self, rate_factor: float) -> None:
@@ -58,19 +53,9 @@ class ClippedAdam:
             group["lr"] = self.config.learning_rate * rate_factor
         self._adam.step()
 
-    def _limit(self, norm: Tensor) -> Tensor | None:
-        limit = None if self.config.clip_norm is None else torch.full_like(norm, self.config.clip_norm)
-        if self.config.clip_factor is not None:
-            running = torch.where(self.running_norm.isnan(), norm, self.running_norm)
-            relative = self.config.clip_factor * running
-            limit = relative if limit is None else torch.minimum(limit, relative)
-            # What is clipped enters the running norm clipped: one outlier does not open the door for the next.
-            self.running_norm = torch.lerp(running, torch.minimum(norm, relative), _NORM_MEMORY)
-        return limit
-
     def state(self) -> dict[str, Tensor]:
-        """Moments by parameter name, step counts and the running norm, for a checkpoint."""
-        tensors = {"running_norm": self.running_norm}
+        """Moments by parameter name and step counts, for a checkpoint."""
+        tensors: dict[str, Tensor] = {}
         for name, parameter in zip(self._names, self._parameters, strict=True):
             for key, value in self._adam.state.get(parameter, {}).items():
                 tensors[f"{key}.{name}"] = value
@@ -78,9 +63,7 @@ class ClippedAdam:
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Inverse of :meth:`state`."""
-        self.running_norm = state["running_norm"].to(self.running_norm.device)
         by_name = dict(zip(self._names, self._parameters, strict=True))
         for key, value in state.items():
             moment, _, name = key.partition(".")
-            if name:
-                self._adam.state[by_name[name]][moment] = value.to(by_name[name].device)
+            self._adam.state[by_name[name]][moment] = value.to(by_name[name].device)
