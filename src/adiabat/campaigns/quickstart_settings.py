@@ -54,7 +54,7 @@ class QuickstartSettings(BaseModel):
     model: ModelConfig = ModelConfig.model_validate({"channels": 32, "operator": {"channels": 48, "hidden": 64}})
     time_step: Annotated[float, Field(gt=0)] = 0.5
     dynamics_steps: Count = 4000
-    start_temperature: Annotated[float, Field(gt=0)] = 400.0
+    start_temperature: Annotated[float, Field(gt=0)] = 600.0
     frame_interval: Count = 4
     n_checkpoints: Count = 5
 

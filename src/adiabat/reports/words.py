@@ -3,6 +3,7 @@
 Every judgement has a threshold, every threshold a reason beside it, and a bad number gets a plain word.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -30,6 +31,9 @@ USABLE_FORCE_SHARE: Final = 0.05
 
 FOLLOWED_SHARE: Final = 0.2
 """A gap error below this share of the gap's own standard deviation leaves its curve recognisable."""
+
+SAME_ORBITALS: Final = 0.999999
+"""Overlaps nearer to 1 are not told apart in words."""
 
 STILL_FALLING: Final = 0.10
 """A fall of the validation error by this share between the last two fifths of training is no end yet."""
@@ -102,7 +106,7 @@ def force_words(mae: float, rms_force: float) -> str:
 
 
 def hamiltonian_words(mae: float, h0_mae: float, orbital_mae: float, gap_mae: float, orbital_similarity: float) -> str:
-    """What the error of the Hamiltonian means; all arguments mean absolute errors in eV.
+    """What the error of the Hamiltonian means; errors are mean absolute ones in eV.
 
     Args:
         mae: of the matrix elements.
@@ -111,13 +115,16 @@ def hamiltonian_words(mae: float, h0_mae: float, orbital_mae: float, gap_mae: fl
         gap_mae: of the HOMO–LUMO gap.
         orbital_similarity: mean |⟨ψ_model|ψ_DFT⟩| of the occupied orbitals; 1 if they are the same.
     """
+    overlap = (
+        f"to {orbital_similarity:.6f}" if orbital_similarity < SAME_ORBITALS else f"to better than {SAME_ORBITALS}"
+    )
     return (
         f"A matrix element of the Hamiltonian is off by {number(mae / MICRO_HARTREE)} µHa ({number(1000 * mae)} meV) "
         "on average. The model learns what is missing from the Hamiltonian of superposed free atoms, which is off by "
         f"{number(h0_mae / MICRO_HARTREE)} µHa; it removes {100 * (1 - mae / h0_mae):.2f} % of that. Small errors of a "
-        "matrix can hide large errors of its eigenvalues, so these are compared too: occupied orbital energies are "
-        f"off by {number(1000 * orbital_mae)} meV and the gap by {number(1000 * gap_mae)} meV on average. The occupied "
-        f"orbitals themselves overlap with those of DFT to {orbital_similarity:.6f}, where 1 is identity."
+        "matrix can hide large errors of its eigenvalues, so these are compared too: occupied orbital energies are off "
+        f"by {number(1000 * orbital_mae)} meV and the gap by {number(1000 * gap_mae)} meV on average. The occupied "
+        f"orbitals themselves overlap with those of DFT {overlap}, where 1 is identity."
     )
 
 
@@ -136,7 +143,7 @@ def learning_words(steps: Array, errors: dict[str, Array], units: dict[str, str]
     )
     falling = [name for name, curve in errors.items() if _late_fall(curve) > STILL_FALLING]
     verdict = (
-        f"The error of {' and '.join(falling)} still fell at the end: longer training would improve this model."
+        f"The error of {_listed(falling)} still fell at the end: longer training would improve this model."
         if falling
         else "The curves are flat at the end, where the learning rate has fallen to its last value; whether a longer "
         "run would have ended lower cannot be told from them."
@@ -145,6 +152,11 @@ def learning_words(steps: Array, errors: dict[str, Array], units: dict[str, str]
         f"Training took {number(seconds / 60, 2)} minutes and {count(steps[-1])} steps. On the validation "
         f"geometries, the mean absolute error went down for {falls}. {verdict}"
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """A, b and c."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _late_fall(curve: Array) -> float:

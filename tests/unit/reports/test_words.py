@@ -34,8 +34,18 @@ def test_learning_that_still_falls_is_named() -> None:
     steps, units = np.arange(1.0, 11), {"energy": "meV", "force": "meV/Å"}
     text = words.learning_words(steps, {"energy": 1 / steps, "force": np.ones(10)}, units, 60.0)
     assert "The error of energy still fell" in text
+    both = words.learning_words(steps, {"energy": 1 / steps, "force": 1 / steps}, units, 60.0)
+    assert "The error of energy and force still fell" in both
     flat = {"energy": np.ones(10), "force": np.ones(10)}
     assert "flat" in words.learning_words(steps, flat, units, 60.0)
+
+
+def test_hamiltonian_is_judged_by_orbitals_too() -> None:
+    text = words.hamiltonian_words(1e-4, 1e-1, 2e-3, 5e-3, 0.99)
+    assert "99.90 %" in text
+    assert "the gap by 5.00 meV" in text
+    assert "0.990000" in text
+    assert "better than 0.999999" in words.hamiltonian_words(1e-4, 1e-1, 2e-3, 5e-3, 0.99999999)
 
 
 def test_drift_is_the_slope_of_the_total_energy() -> None:
