@@ -44,7 +44,8 @@ class ClippedAdam:
         norms = torch._foreach_norm(gradients)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
         norm = torch.linalg.vector_norm(torch.stack(norms))
         if self.config.clip_norm is not None:
-            torch._foreach_mul_(gradients, torch.clamp(self.config.clip_norm / (norm + 1e-12), max=1.0))
+            factor = torch.clamp(self.config.clip_norm / (norm + 1e-12), max=1.0)
+            torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
         return norm
 
     def step(self, rate_factor: float) -> None:
