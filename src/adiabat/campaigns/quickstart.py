@@ -79,8 +79,12 @@ def run_quickstart(
             console.print(f"{heading}: done before, {book.seconds[name]:.0f} s", highlight=False)
             continue
         console.print(heading, style="bold", highlight=False)
-        with book.stage(name):
-            run()
+        try:
+            with book.stage(name):
+                run()
+        except KeyboardInterrupt:
+            console.print("stopped; the same command goes on from here", highlight=False)
+            raise
     return book.seconds
 
 
