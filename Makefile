@@ -60,7 +60,7 @@ format: $(VENV)/stamp.lint ## let ruff mend what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-types: $(VENV)/stamp.lint ## pyright, strict everywhere
+types: $(VENV)/stamp.lint $(VENV)/stamp.test ## pyright, strict everywhere; it reads the optional packages too
 	@$(BIN)/pyright --project pyproject.toml # not a pyrightconfig.json of a folder above
 
 layers: $(VENV)/stamp.lint ## import-linter: imports point down the stack
