@@ -53,7 +53,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: no file, no YAML, or no mapping.
     """
     if not path.is_file():
-        raise ConfigError(f"no file {path}", expected="a YAML configuration", suggestion="docs/how-to/train.md begins with one; `adiabat schema` lists every key")
+        raise ConfigError(
+            f"no file {path}",
+            expected="a YAML configuration",
+            suggestion="docs/how-to/train.md begins with one; `adiabat schema` lists every key",
+        )
     try:
         settings = _parse(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError as error:
