@@ -58,7 +58,7 @@ def label(
     was stopped or killed. What could not be labelled is listed at the end and in NAME.failures.json.
     """
     from adiabat.campaigns.labelling import failures_path, label_structures
-    from adiabat.data.label_keys import LabelKeys
+    from adiabat.data.label_keys import LABELS, LabelKeys
     from adiabat.data.readers import ReadOptions, read_file
     from adiabat.engines.registry import create_engine
 
@@ -83,11 +83,14 @@ def label(
             suggestion="name them with commas between, or leave --targets out",
         )
     console = Console(stderr=True)
-    reading = read_file(structures, ReadOptions(keys=LabelKeys(energy=energy_key, forces=forces_key), frames=frames))
+    kept_names = _names(keep)
+    options = ReadOptions(
+        keys=LabelKeys(energy=energy_key, forces=forces_key), frames=frames, skip=frozenset(LABELS) - set(kept_names)
+    )
+    reading = read_file(structures, options)
     for note in reading.notes:
         console.print(Text(note), style="dim")
     structure_list = [_adjusted(record.structure, molecule, charge, spin) for record in reading.records]
-    kept_names = _names(keep)
     if isolated_atoms:
         structure_list, wanted, kept_names = _free_atoms(structure_list), ["energy"], []
     kept = [_kept(record, index, kept_names) for index, record in enumerate(reading.records)] if kept_names else []

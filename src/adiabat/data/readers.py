@@ -157,7 +157,7 @@ def _to_records(path: Path, frames: Sequence[XyzFrame], options: ReadOptions) ->
             records.append(Record(structure, labels, provenance))
         except (StructureError, LabelError) as error:
             raise error.at(f"frame {index} of {path.name}" + f", line {frame.line}" * bool(frame.line)) from error
-    notes = _describe(keys, quantities, options.units) + [f"{text} ({n} frames)" for text, n in changes.items()]
+    notes = _describe(keys, quantities, options) + [f"{text} ({n} frames)" for text, n in changes.items()]
     return Reading(records, keys, notes)
 
 
@@ -239,8 +239,9 @@ def _count(changes: dict[str, int], text: str) -> None:
     changes[text] = changes.get(text, 0) + 1
 
 
-def _describe(keys: LabelKeys, quantities: Sequence[Quantities], units: LabelUnits) -> list[str]:
+def _describe(keys: LabelKeys, quantities: Sequence[Quantities], options: ReadOptions) -> list[str]:
     notes = []
+    units = options.units
     claimed: set[str] = set()
     for label in LABELS:
         key = getattr(keys, label)
@@ -256,9 +257,9 @@ def _describe(keys: LabelKeys, quantities: Sequence[Quantities], units: LabelUni
         }[label]
         count = sum(key in frame for frame in quantities)
         notes.append(f"{label}: key {key!r} in {count} of {len(quantities)} frames, taken as {unit}")
-    if keys.energy is None:
+    if keys.energy is None and "energy" not in options.skip:
         notes.append("energy: no key found; name it with --energy-key if there is one")
     others = sorted({key for frame in quantities for key in frame} - claimed)
-    if others:
+    if others and not options.skip:
         notes.append(f"not read as labels: {', '.join(others)}")
     return notes
