@@ -121,7 +121,8 @@ class Model(nn.Module):
         species = self.species(graph.atomic_numbers)
         derivatives = bool({"forces", "stress"} & set(outputs))
         with torch.set_grad_enabled(torch.is_grad_enabled() or derivatives):
-            positions, strain, edge_vectors, pair_vectors = _geometry(graph, self.dtype, outputs)
+            positions, cell, strain = _geometry(graph, self.dtype, outputs)
+            edge_vectors = _vectors(positions, cell, graph.edge_index, graph.edge_shift, graph.structure_index, strain)
             distances = edge_vectors.norm(dim=-1, keepdim=True)
             harmonics = spherical_harmonics(edge_vectors / distances, self.config.l_max, normalize=False)
             history = self.trunk(species, graph.edge_index, distances, harmonics)
@@ -134,6 +135,9 @@ class Model(nn.Module):
                     results |= self._derivatives(energy, positions, strain, graph)
             if "hamiltonian" in outputs:
                 assert self.operator_head is not None
+                pair_vectors = _vectors(
+                    positions, cell, graph.pair_index, graph.pair_shift, graph.structure_index, None
+                )
                 results["hamiltonian"] = self.operator_head(history, graph, species, pair_vectors)
         if derivatives and not torch.is_grad_enabled():
             results = {name: value.detach() for name, value in results.items()}
@@ -260,10 +264,8 @@ def to_numpy(tensor: Tensor) -> npt.NDArray[np.float64]:
     return tensor.detach().double().cpu().numpy()
 
 
-def _geometry(
-    graph: Graph, dtype: torch.dtype, outputs: Collection[str]
-) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
-    """Positions and strain to differentiate by, and edge and pair vectors made from them."""
+def _geometry(graph: Graph, dtype: torch.dtype, outputs: Collection[str]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Positions, cell, and strain, in the model's precision, with what is to be differentiated by marked as such."""
     positions = graph.positions.to(dtype)
     cell = graph.cell.to(dtype)
     if {"forces", "stress"} & set(outputs):
@@ -277,9 +279,7 @@ def _geometry(
                 suggestion="ask for energy and forces only",
             )
         strain = torch.zeros_like(cell).requires_grad_()
-    edge_vectors = _vectors(positions, cell, graph.edge_index, graph.edge_shift, graph.structure_index, strain)
-    pair_vectors = _vectors(positions, cell, graph.pair_index, graph.pair_shift, graph.structure_index, None)
-    return positions, strain, edge_vectors, pair_vectors
+    return positions, cell, strain
 
 
 def _vectors(
