@@ -5,29 +5,17 @@ Run as ``python benchmarks/equivariant_kernels.py``; prints machine, versions an
 
 import platform
 import subprocess
-import time
 from collections.abc import Callable
 
 import torch
+from equivariant_products import milliseconds
 from torch import Tensor
 
 from adiabat.equivariant.frames import FrameLinear, bond_frame, bond_rotation, from_bond_frame, to_bond_frame
 from adiabat.equivariant.harmonics import spherical_harmonics, spherical_harmonics_reference, unit_vectors
 from adiabat.equivariant.wigner import rotate_irreps, wigner_d_all, wigner_d_block
 
-REPEATS = 5
 CHANNELS = 64
-
-
-def milliseconds(call: Callable[[], object]) -> float:
-    """Least processor time of a few calls: on a shared machine, neither wall time nor a mean says much."""
-    call()
-    durations: list[float] = []
-    for _ in range(REPEATS):
-        start = time.process_time()
-        call()
-        durations.append(time.process_time() - start)
-    return min(durations) * 1e3
 
 
 def two_derivatives(function: Callable[[Tensor], Tensor], vectors: Tensor) -> Callable[[], object]:

@@ -97,10 +97,10 @@ def timings(product: Product, n_atoms: int, l_max: int, channels: int, *, same: 
         forces = torch.autograd.grad(energy, inputs, create_graph=True)
         torch.autograd.grad(sum((force.square().sum() for force in forces), torch.zeros(())), [*inputs, weights])
 
-    return _milliseconds(forward), _milliseconds(training_step)
+    return milliseconds(forward), milliseconds(training_step)
 
 
-def _milliseconds(call: Callable[[], None]) -> float:
+def milliseconds(call: Callable[[], object]) -> float:
     """Least processor time of a few calls: on a shared machine, neither wall time nor a mean says much."""
     call()
     durations: list[float] = []
