@@ -22,10 +22,13 @@ class OrbitalBasis:
     Attributes:
         name: as the reference code calls it, for instance ``def2-svp``.
         shells: for each atomic number the angular momenta of its shells, in order: ``{1: (0, 0, 1)}``.
+        valence: electrons that the neutral atom of each atomic number brings to these orbitals (those outside its
+            pseudopotential); None where that is not known.
     """
 
     name: str
     shells: Mapping[int, tuple[int, ...]]
+    valence: Mapping[int, float] | None = None
 
     @cached_property
     def l_max(self) -> int:
@@ -51,6 +54,26 @@ class OrbitalBasis:
         """Number of orbitals on each atom, shape (n_atoms,)."""
         return np.array([sum(2 * l + 1 for l in self.of(z)) for z in atomic_numbers], dtype=np.int64)
 
+    def n_electrons(self, atomic_numbers: Sequence[int] | npt.NDArray[np.int64], charge: float = 0.0) -> float:
+        """Electrons of a structure that these orbitals describe.
+
+        Args:
+            atomic_numbers: (n_atoms,).
+            charge: total charge [e].
+
+        Raises:
+            BasisError: it is not known how many electrons an element brings.
+        """
+        valence = self.valence or {}
+        missing = sorted({int(z) for z in atomic_numbers if int(z) not in valence})
+        if missing:
+            raise BasisError(
+                f"basis {self.name!r}, which does not say how many electrons atomic numbers {missing} bring",
+                expected="the number of electrons outside the pseudopotential, for every element",
+                suggestion="give the number of electrons (--electrons), or import the file with --valence B=3,N=5",
+            )
+        return float(sum(valence[int(z)] for z in atomic_numbers) - charge)
+
     def shell_sequence(self, atomic_numbers: Sequence[int] | npt.NDArray[np.int64]) -> list[int]:
         """Angular momenta of all shells of a structure, atom by atom."""
         return [l for z in atomic_numbers for l in self.of(z)]
@@ -62,24 +85,33 @@ class OrbitalBasis:
             BasisError: the names differ or an element has different shells in each.
         """
         clash = [z for z in self.shells if z in other.shells and self.shells[z] != other.shells[z]]
+        mine, theirs = self.valence or {}, other.valence or {}
+        clash += [z for z in mine if z in theirs and mine[z] != theirs[z] and z not in clash]
         if self.name != other.name or clash:
             raise BasisError(
                 f"bases {self.name!r} and {other.name!r} that differ for elements {clash}",
                 expected="one orbital basis for all records with a Hamiltonian",
                 suggestion="split the data set by basis and train one model on each",
             )
-        return OrbitalBasis(self.name, {**self.shells, **other.shells})
+        return OrbitalBasis(self.name, {**self.shells, **other.shells}, {**mine, **theirs} or None)
 
     def to_json(self) -> dict[str, object]:
         """Plain dictionary with string keys."""
-        return {"name": self.name, "shells": {str(z): list(ls) for z, ls in sorted(self.shells.items())}}
+        data: dict[str, object] = {
+            "name": self.name,
+            "shells": {str(z): list(ls) for z, ls in sorted(self.shells.items())},
+        }
+        if self.valence is not None:
+            data["valence"] = {str(z): float(n) for z, n in sorted(self.valence.items())}
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> "OrbitalBasis":
         """Inverse of :meth:`to_json`."""
-        shells = data["shells"]
+        shells, valence = data["shells"], data.get("valence")
         assert isinstance(shells, Mapping)
-        return cls(str(data["name"]), {int(z): tuple(int(l) for l in ls) for z, ls in shells.items()})
+        electrons = {int(z): float(n) for z, n in valence.items()} if isinstance(valence, Mapping) else None
+        return cls(str(data["name"]), {int(z): tuple(int(l) for l in ls) for z, ls in shells.items()}, electrons)
 
 
 _IDENTITY: Final = {0: (0,), 1: (0, 1, 2), 2: (0, 1, 2, 3, 4), 3: (0, 1, 2, 3, 4, 5, 6)}

@@ -34,10 +34,13 @@ def encode_record(record: Record) -> bytes:
     }
     layouts: list[BlockOperator] = []
     layout_of: dict[str, int] = {}
+    operators: dict[str, dict[str, Any]] = {}
     for name, value in record.labels.items():
         if isinstance(value, BlockOperator):
             layout_of[name] = _find_or_add(layouts, value)
-            arrays[f"label.{name}"] = value.values
+            arrays[f"label.{name}"] = _as_reals(value.values)
+            if value.spin != "none" or np.iscomplexobj(value.values):
+                operators[name] = {"spin": value.spin, "complex": bool(np.iscomplexobj(value.values))}
         else:
             arrays[f"label.{name}"] = value
     for index, operator in enumerate(layouts):
@@ -50,6 +53,8 @@ def encode_record(record: Record) -> bytes:
         "provenance": record.provenance.to_json(),
         "layouts": layout_of,
     }
+    if operators:
+        header["operators"] = operators
     try:
         text = json.dumps(header, sort_keys=True)
     except TypeError as error:
@@ -86,12 +91,13 @@ def decode_record(data: bytes) -> Record:
         spin=header["spin"],
         info=MappingProxyType(header["info"]),
     )
-    layout_of = header["layouts"]
+    layout_of, operators = header["layouts"], header.get("operators", {})
     labels: dict[str, npt.NDArray[np.float64] | BlockOperator] = {}
     for name in FIELDS:
         value = arrays.get(f"label.{name}")
         if value is not None:
-            labels[name] = _operator(arrays, layout_of[name], value) if name in layout_of else value
+            is_operator = name in layout_of
+            labels[name] = _operator(arrays, layout_of[name], value, operators.get(name, {})) if is_operator else value
     return Record(structure, labels, Provenance.from_json(header["provenance"]))
 
 
@@ -112,8 +118,20 @@ def _find_or_add(layouts: list[BlockOperator], operator: BlockOperator) -> int:
     return len(layouts) - 1
 
 
-def _operator(arrays: Mapping[str, npt.NDArray[Any]], index: int, values: npt.NDArray[np.float64]) -> BlockOperator:
+def _as_reals(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Complex numbers as pairs of reals, real part first; reals as they are."""
+    if not np.iscomplexobj(values):
+        return values
+    return np.ascontiguousarray(values, dtype=np.complex128).view(np.float64)
+
+
+def _operator(
+    arrays: Mapping[str, npt.NDArray[Any]], index: int, values: npt.NDArray[Any], kind: Mapping[str, Any]
+) -> BlockOperator:
     pairs = arrays[f"layout{index}.pairs"].astype(np.int64)
     n_orbitals = arrays[f"layout{index}.n_orbitals"].astype(np.int64)
     sizes = n_orbitals[pairs[:, 3]] * n_orbitals[pairs[:, 4]]
-    return BlockOperator(pairs, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), values, n_orbitals)
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    if kind.get("complex"):
+        values = np.ascontiguousarray(values).view(np.complex128)
+    return BlockOperator(pairs, offsets, values, n_orbitals, kind.get("spin", "none"))

@@ -59,7 +59,7 @@ def write_operators(records: Iterable[Record], path: Path) -> int:
     """Write structures with all labels, operators included, as one npz; returns how many.
 
     Keys are ``<record>/atomic_numbers``, ``<record>/energy``, …; an operator has ``<record>/hamiltonian/pairs``,
-    ``offsets``, ``values`` and ``n_orbitals``. The key ``units`` says what the numbers are.
+    ``offsets``, ``values`` and ``n_orbitals``, and ``spin`` if it has any. The key ``units`` says what the numbers are.
 
     Raises:
         LabelError: no record has an operator.
@@ -77,6 +77,8 @@ def write_operators(records: Iterable[Record], path: Path) -> int:
                 has_operator = True
                 for part in ("pairs", "offsets", "values", "n_orbitals"):
                     arrays[f"{index}/{name}/{part}"] = getattr(value, part)
+                if value.spin != "none":
+                    arrays[f"{index}/{name}/spin"] = np.array(value.spin)
             else:
                 arrays[f"{index}/{name}"] = value
     if not has_operator:

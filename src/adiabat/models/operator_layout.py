@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from adiabat.core.errors import LabelError
-from adiabat.core.operators import BlockOperator
+from adiabat.core.operators import BlockOperator, find_pairs
 from adiabat.core.orbitals import OrbitalBasis
 
 
@@ -145,15 +145,9 @@ def graph_pairs(pair_index: Tensor, pair_shift: Tensor) -> npt.NDArray[np.int64]
 
 
 def _find(have: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Row of each wanted pair among the sorted pairs that there are."""
-    low = np.minimum(have.min(axis=0), wanted.min(axis=0, initial=0))
-    extent = np.maximum(have.max(axis=0), wanted.max(axis=0, initial=0)) - low + 1
-    strides = np.concatenate([np.cumprod(extent[::-1])[-2::-1], [1]])
-    have_key, wanted_key = (have - low) @ strides, (wanted - low) @ strides
-    order = np.argsort(have_key)
-    at = np.searchsorted(have_key, wanted_key, sorter=order).clip(max=len(have) - 1)
-    rows = order[at]
-    missing = np.flatnonzero(have_key[rows] != wanted_key)
+    """Row of each wanted pair among the pairs that there are."""
+    rows = find_pairs(have, wanted)
+    missing = np.flatnonzero(rows < 0)
     if len(missing):
         raise LabelError(
             f"an operator without the pair (R, i, j) = {wanted[missing[0]].tolist()} and {len(missing) - 1} others",

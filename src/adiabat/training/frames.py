@@ -47,7 +47,8 @@ class Frames:
                 digest.update(frame.record.key.encode())
                 for label, value in sorted(frame.record.labels.items()):
                     flat = value.values if isinstance(value, BlockOperator) else value
-                    digest.update(label.encode() + np.ascontiguousarray(flat, dtype="<f8").tobytes())
+                    dtype = "<c16" if np.iscomplexobj(flat) else "<f8"
+                    digest.update(label.encode() + np.ascontiguousarray(flat, dtype=dtype).tobytes())
         return digest.hexdigest()
 
 
