@@ -1,0 +1,1 @@
+"""Hamiltonians and overlaps of crystals in the files of other codes, read into our conventions."""
