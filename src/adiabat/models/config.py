@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from adiabat.core.operators import Spin
 from adiabat.core.orbitals import OrbitalBasis
 
 
@@ -22,7 +23,9 @@ class OperatorConfig(FrozenConfig):
     hidden: int = Field(128, ge=1, description="width of the scalar networks")
     n_bessel: int = Field(12, ge=1, description="radial basis functions of a pair's distance")
     pair_radius: float | None = Field(
-        None, gt=0, description="radius of the pairs in Å; null takes every pair of atoms, which only a molecule allows"
+        None,
+        gt=0,
+        description="radius of the pairs in Å; null: every pair of a molecule, and as far as a crystal's labels reach",
     )
 
 
@@ -51,13 +54,22 @@ def level_of(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class OperatorReference(FrozenConfig):
-    """Level of theory whose Hamiltonian the operator head corrects, H = H0 + ΔH; fixed by the training data."""
+    """Level of theory whose Hamiltonian the operator head gives; fixed by the training data.
 
-    xc: str
+    With the baseline ``minao``, for molecules, H = H0 + ΔH: H0 is computed from superposed atomic densities and the
+    head gives ΔH. With ``two-center``, for crystals, the head gives all of H, over two-centre functions that are fitted
+    to the training data.
+    """
+
+    xc: str = ""
     basis: str
-    grid_level: int
+    grid_level: int | None = None
     density_fit: bool = False
     orbital_basis: dict[str, object]
+    baseline: Literal["minao", "two-center"] = "minao"
+    spin: Spin = "none"
+    method: str = ""
+    gaussian_basis: dict[str, Any] | None = None
 
     @property
     def level(self) -> dict[str, Any]:

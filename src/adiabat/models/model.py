@@ -34,7 +34,7 @@ class Prediction:
         atomic_energies: (n_atoms,) in eV, float64.
         forces: (n_atoms, 3) in eV/Å.
         stress: (n_structures, 3, 3) in eV/Å³; NaN for a structure of a batch that is not periodic in three directions.
-        hamiltonian: padded blocks of ΔH = H − H0 in eV.
+        hamiltonian: padded blocks in eV, of ΔH = H − H0 where the reference has an H0, else of H.
     """
 
     energy: Tensor | None = None
@@ -79,7 +79,9 @@ class Model(nn.Module):
                     expected="the functional, basis and grid of the Hamiltonians that it learns",
                     suggestion="train on a store whose Hamiltonians carry provenance, such as `adiabat label` writes",
                 )
-            self.operator_head = OperatorHead(config, n_species, OperatorLayout(reference.orbitals))
+            layout = OperatorLayout(reference.orbitals, reference.spin)
+            two_center = reference.baseline == "two-center"
+            self.operator_head = OperatorHead(config, n_species, layout, two_center=two_center)
 
     @property
     def cutoff(self) -> float:
@@ -214,7 +216,7 @@ class Model(nn.Module):
         return build_graph(structure, self.cutoff, pair_radius=radius, dtype=self.dtype)
 
     def delta_hamiltonian(self, structure: Structure) -> BlockOperator:
-        """ΔH = H − H0 of one structure [eV]."""
+        """What the operator head gives for one structure [eV]: ΔH = H − H0, or H where the reference has no H0."""
         self.require_operator()
         assert self.operator_head is not None
         graph = self.graph(structure, {"hamiltonian"})
@@ -226,18 +228,36 @@ class Model(nn.Module):
         return self.operator_head.layout.unpack(onsite, pair, structure.atomic_numbers, pairs)
 
     def hamiltonian(self, structure: Structure) -> BlockOperator:
-        """H = H0 + ΔH of one molecule [eV]; H0 is computed from superposed atomic densities."""
-        from adiabat.physics.h0 import superposed_density_hamiltonian  # PySCF is loaded only by those who ask for H
-
+        """H of one structure [eV]; where the reference has an H0, it is computed from superposed atomic densities."""
         reference = self.require_operator()
+        if reference.baseline == "two-center":
+            return self.delta_hamiltonian(structure)
+        from adiabat.physics.h0 import superposed_density_hamiltonian  # PySCF is loaded only by those who ask for H0
+
         h0 = superposed_density_hamiltonian(structure, **reference.level)
         return self.delta_hamiltonian(structure) + h0
 
     def overlap(self, structure: Structure) -> BlockOperator:
-        """Exact overlap of the basis; it is never learned."""
-        from adiabat.physics.basis import overlap  # PySCF, as above
+        """Exact overlap of the basis; it is never learned.
 
-        return overlap(structure, self.require_operator().basis)
+        Raises:
+            ModelError: the basis functions are not known, only their shells.
+        """
+        reference = self.require_operator()
+        if reference.gaussian_basis is not None:
+            from adiabat.physics.crystal_overlap import crystal_overlap
+            from adiabat.physics.gaussian_basis import GaussianBasis
+
+            return crystal_overlap(structure, GaussianBasis.from_json(reference.gaussian_basis))
+        if reference.baseline == "minao":
+            from adiabat.physics.basis import overlap  # PySCF, as above
+
+            return overlap(structure, reference.basis)
+        raise ModelError(
+            f"a request for the overlap in basis {reference.basis!r}, of which only the shells are known",
+            expected="a model trained on labels whose provenance has the basis functions, as `adiabat label` writes",
+            suggestion="give the overlap of this structure from the code that made the labels",
+        )
 
 
 def build_model(

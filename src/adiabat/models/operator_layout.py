@@ -13,13 +13,17 @@ import torch
 from torch import Tensor
 
 from adiabat.core.errors import LabelError
-from adiabat.core.operators import BlockOperator, find_pairs
+from adiabat.core.operators import N_COMPONENTS, BlockOperator, Spin, find_pairs
 from adiabat.core.orbitals import OrbitalBasis
+from adiabat.models.spinor_parts import real_parts, spinor_components
 
 
 @dataclass(frozen=True, eq=False)
 class OperatorBlocks:
     """Padded blocks of an operator on a batch of graphs.
+
+    With spin, its components stand between the first axis and the block: ↑ and ↓, or H₀ and (A_y, A_z, A_x) of
+    :mod:`adiabat.models.spinor_parts`.
 
     Attributes:
         onsite: (n_atoms, n_padded, n_padded) blocks (R = 0, i, i).
@@ -39,10 +43,14 @@ class OperatorLayout:
 
     Args:
         basis: shells of each element.
+        spin: layout of the operators.
     """
 
-    def __init__(self, basis: OrbitalBasis) -> None:
+    def __init__(self, basis: OrbitalBasis, spin: Spin = "none") -> None:
         self.basis = basis
+        self.spin: Spin = spin
+        self.component_shape = () if spin == "none" else (N_COMPONENTS[spin],)
+        """Shape of the spin components: none, (2,) or (4,)."""
         elements = sorted(basis.shells)
         count = [max(basis.of(z).count(l) for z in elements) for l in range(basis.l_max + 1)]
         self.shells = tuple(l for l, n in enumerate(count) for _ in range(n))
@@ -76,15 +84,23 @@ class OperatorLayout:
         """Padded blocks of one structure's operator.
 
         Args:
-            operator: in the basis of this layout.
+            operator: in the basis and spin layout of this layout.
             atomic_numbers: (n_atoms,).
             pairs: (n_pairs, 5) rows (R_x, R_y, R_z, i, j) that are wanted.
 
-        Returns: onsite (n_atoms, n_padded, n_padded) and pair (n_pairs, n_padded, n_padded).
+        Returns: onsite (n_atoms, …, n_padded, n_padded) and pair (n_pairs, …, n_padded, n_padded), … being
+            ``component_shape``.
 
         Raises:
-            LabelError: a wanted pair is not in the operator, or its blocks are not of this basis.
+            LabelError: a wanted pair is not in the operator, its blocks are not of this basis or spin layout, or
+                spinor blocks that change under time reversal.
         """
+        if operator.spin != self.spin:
+            raise LabelError(
+                f"an operator of spin layout {operator.spin!r}",
+                expected=f"{self.spin!r}, as the model and the other labels have",
+                suggestion="keep structures of one spin treatment in one data set",
+            )
         expected = self.basis.n_orbitals(atomic_numbers)
         if not np.array_equal(expected, operator.n_orbitals):
             raise LabelError(
@@ -98,11 +114,16 @@ class OperatorLayout:
         return packed[_find(operator.pairs, onsite)], packed[_find(operator.pairs, pairs)]
 
     def _scatter(self, operator: BlockOperator, atomic_numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        packed = np.zeros((len(operator), self.n_padded, self.n_padded))
+        values = operator.values if self.spin != "spinor" else real_parts(operator.values)
+        packed = np.zeros((len(operator), *self.component_shape, self.n_padded, self.n_padded))
         for members, rows, columns in self._species_groups(operator, atomic_numbers):
             size = len(rows) * len(columns)
-            values = operator.values[operator.offsets[members][:, None] + np.arange(size)]
-            packed[np.ix_(members, rows, columns)] = values.reshape(len(members), len(rows), len(columns))
+            blocks = values[..., operator.offsets[members][:, None] + np.arange(size)]
+            blocks = blocks.reshape(*self.component_shape, len(members), len(rows), len(columns))
+            where = np.ix_(members, rows, columns)
+            packed[where if self.spin == "none" else (where[0], slice(None), *where[1:])] = (
+                blocks if self.spin == "none" else np.moveaxis(blocks, 0, -1)
+            )
         return packed
 
     def unpack(
@@ -118,13 +139,17 @@ class OperatorLayout:
         all_pairs, packed = all_pairs[order], np.concatenate([onsite, pair])[order]
         sizes = n_orbitals[all_pairs[:, 3]] * n_orbitals[all_pairs[:, 4]]
         offsets = np.concatenate([[0], np.cumsum(sizes)])
-        operator = BlockOperator(all_pairs, offsets, np.zeros(offsets[-1]), n_orbitals)
-        for members, rows, columns in self._species_groups(operator, atomic_numbers):
-            size = len(rows) * len(columns)
-            operator.values[offsets[members][:, None] + np.arange(size)] = packed[
-                np.ix_(members, rows, columns)
-            ].reshape(len(members), size)
-        return operator
+        empty = BlockOperator(all_pairs, offsets, np.zeros(offsets[-1]), n_orbitals)
+        values = np.zeros((*self.component_shape, offsets[-1]))
+        for members, rows, columns in self._species_groups(empty, atomic_numbers):
+            places = offsets[members][:, None] + np.arange(len(rows) * len(columns))
+            where = np.ix_(members, rows, columns)
+            if self.spin == "none":
+                values[places] = packed[where].reshape(places.shape)
+            else:
+                blocks = packed[where[0], :, where[1], where[2]]  # the components come last, NumPy's rule
+                values[:, places] = np.moveaxis(blocks, -1, 0).reshape(-1, *places.shape)
+        return empty.with_values(values if self.spin != "spinor" else spinor_components(values), self.spin)
 
     def _species_groups(
         self, operator: BlockOperator, atomic_numbers: npt.NDArray[np.int64]

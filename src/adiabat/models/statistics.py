@@ -13,7 +13,9 @@ from torch import Tensor
 
 from adiabat.data.graph import Graph
 from adiabat.models.model import Model
-from adiabat.models.operator_head import OnsiteHead, OperatorHead, PairHead, orbital_frame
+from adiabat.models.onsite_head import OnsiteHead
+from adiabat.models.operator_head import OperatorHead
+from adiabat.models.pair_head import PairHead
 from adiabat.physics.reference_energies import ReferenceEnergies, least_squares
 
 _NEGLIGIBLE = 1e-5
@@ -150,33 +152,43 @@ def _fit_onsite(model: Model, head: OnsiteHead, examples: Sequence[LabelledGraph
 
 
 def _fit_pairs(model: Model, head: OperatorHead, examples: Sequence[LabelledGraph]) -> None:
-    """Amplitude and decay length of every coefficient, for each pair of elements: rms ≈ amplitude · exp(−decay · r)."""
-    squares, distances, kinds = _pair_squares(model, head, examples)
-    for kind in range(len(head.pair.amplitude)):
+    """Two-centre baseline, and amplitude and decay length of what is left of every coefficient.
+
+    For each pair of elements: rms ≈ amplitude · exp(−decay · r).
+    """
+    coefficients, distances, kinds = _pair_coefficients(model, head, examples)
+    pair = head.pair
+    for kind in range(len(pair.amplitude)):
         members = np.flatnonzero(kinds == kind)
         if not len(members):
-            head.pair.amplitude[kind].zero_()  # H stays H0 where nothing was learned
+            pair.amplitude[kind].zero_()  # H stays the baseline where nothing was learned
             continue
-        amplitude, decay = _exponential_fit(distances[members], squares[members])
-        head.pair.amplitude[kind].copy_(torch.from_numpy(amplitude))
-        head.pair.decay[kind].copy_(torch.from_numpy(decay))
+        own, r = coefficients[members], distances[members]
+        if pair.baseline is not None:
+            means = own[:, : pair.n_even]
+            pair.baseline.fit(kind, r, means, *_exponential_fit(r, np.square(means)))
+            with torch.no_grad():
+                fitted = pair.baseline(torch.from_numpy(r)[:, None], torch.full((len(r),), kind))
+            own[:, : pair.n_even] -= fitted.double().numpy()
+        squares = _mean_over_sides(torch.from_numpy(np.square(own)), pair).numpy()
+        amplitude, decay = _exponential_fit(r, squares)
+        pair.amplitude[kind].copy_(torch.from_numpy(amplitude))
+        pair.decay[kind].copy_(torch.from_numpy(decay))
 
 
-def _pair_squares(
+def _pair_coefficients(
     model: Model, head: OperatorHead, examples: Sequence[LabelledGraph]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Squared coefficients in the bonds' frames (n, n_coefficients), distances [Å], and pairs of elements."""
-    squares, distances, kinds = [], [], []
+    """Coefficients in the bonds' frames (n, n_coefficients), distances [Å], and pairs of elements."""
+    coefficients, distances, kinds = [], [], []
     for example in examples:
         graph = example.graph
         species = model.species(graph.atomic_numbers)
         vectors = model.pair_vectors(graph).double()
-        turn = orbital_frame(vectors, head.layout)
-        in_frame = turn @ example.values["pair"].double() @ turn.mT
-        squares.append(_mean_over_sides((in_frame.flatten(1) @ head.pair.to_block.double().mT).square(), head.pair))
+        coefficients.append(head.pair_coefficients(example.values["pair"].double(), vectors))
         distances.append(vectors.norm(dim=-1))
         kinds.append(species[graph.pair_index[0]] * len(model.atomic_numbers) + species[graph.pair_index[1]])
-    return torch.cat(squares).cpu().numpy(), torch.cat(distances).cpu().numpy(), torch.cat(kinds).cpu().numpy()
+    return torch.cat(coefficients).cpu().numpy(), torch.cat(distances).cpu().numpy(), torch.cat(kinds).cpu().numpy()
 
 
 def _mean_over_sides(squares: Tensor, head: PairHead) -> Tensor:

@@ -1,17 +1,26 @@
-"""The Hamiltonian as a target: ΔH = H − H0 in the padded blocks of the operator head."""
+"""The Hamiltonian as a target: H, or ΔH = H − H0, in the padded blocks of the operator head."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from adiabat.core.errors import LabelError, ModelError
-from adiabat.core.operators import BlockOperator
+from adiabat.core.operators import BlockOperator, find_pairs
 from adiabat.data.graph import Graph
 from adiabat.data.record import Record
+from adiabat.data.structure import Structure
+from adiabat.models.config import OperatorReference
 from adiabat.models.model import Model
 from adiabat.models.operator_layout import graph_pairs
+
+_REACH_TOLERANCE: Final = 0.5
+"""Å; codes drop blocks by the size of an overlap, not sharply by distance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,11 +28,11 @@ class OperatorTargets:
     """Padded blocks of one structure, and where they hold entries.
 
     Attributes:
-        onsite: (n_atoms, n_padded, n_padded) ΔH in eV; zero where there is no orbital.
-        pair: (n_pairs, n_padded, n_padded), as ``onsite``.
-        onsite_mask: True where both orbitals exist.
+        onsite: (n_atoms, …, n_padded, n_padded) in eV, … being spin components; zero where there is no orbital.
+        pair: (n_pairs, …, n_padded, n_padded), as ``onsite``.
+        onsite_mask: True where both orbitals exist, of a shape that broadcasts to that of ``onsite``.
         pair_mask: as ``onsite_mask``.
-        n_entries: number of entries in all, n_orb² for a molecule; 0 without a label.
+        n_entries: number of entries in all, n_orb² for a molecule without spin; 0 without a label.
     """
 
     onsite: Tensor
@@ -34,16 +43,20 @@ class OperatorTargets:
 
 
 def operator_targets(record: Record, model: Model, graph: Graph, dtype: torch.dtype) -> OperatorTargets:
-    """Pack ΔH of one record.
+    """Pack what the operator head is to give for one record.
+
+    Pairs within the model's radius that the label lacks are taken as zero: the reference code found that their orbitals
+    do not meet.
 
     Args:
-        record: with ``hamiltonian`` and ``h0``, or without ``hamiltonian``: then all is masked.
+        record: with ``hamiltonian``, and with ``h0`` where the model corrects one; without ``hamiltonian`` all is
+            masked.
         model: with an operator head.
         graph: of this record alone.
         dtype: of the blocks.
 
     Raises:
-        LabelError: H without H0, or blocks that do not fit the basis or the pairs.
+        LabelError: H without H0, blocks that do not fit the basis, or missing pairs where there must be blocks.
         ModelError: the model has no operator head.
     """
     if model.operator_head is None:
@@ -59,17 +72,77 @@ def operator_targets(record: Record, model: Model, graph: Graph, dtype: torch.dt
     i, j = graph.pair_index.numpy()
     onsite_mask = orbitals[:, :, None] & orbitals[:, None, :]
     pair_mask = orbitals[i][:, :, None] & orbitals[j][:, None, :]
-    onsite, pair = np.zeros(onsite_mask.shape), np.zeros(pair_mask.shape)
+    n_components = math.prod(layout.component_shape)
+    onsite, pair = (
+        np.zeros((len(mask), *layout.component_shape, *mask.shape[1:])) for mask in (onsite_mask, pair_mask)
+    )
     if labelled:
         pairs = graph_pairs(graph.pair_index, graph.pair_shift)
-        onsite, pair = layout.pack(hamiltonian_difference(record), numbers, pairs)
+        wanted = wanted_operator(record, model.require_operator())
+        onsite, pair = layout.pack(_with_far_pairs(wanted, record, pairs), numbers, pairs)
+    masks = [mask if not layout.component_shape else mask[:, None] for mask in (onsite_mask, pair_mask)]
     return OperatorTargets(
         onsite=torch.from_numpy(onsite).to(dtype),
         pair=torch.from_numpy(pair).to(dtype),
-        onsite_mask=torch.from_numpy(onsite_mask),
-        pair_mask=torch.from_numpy(pair_mask),
-        n_entries=int(onsite_mask.sum() + pair_mask.sum()),
+        onsite_mask=torch.from_numpy(masks[0]),
+        pair_mask=torch.from_numpy(masks[1]),
+        n_entries=n_components * int(onsite_mask.sum() + pair_mask.sum()),
     )
+
+
+def wanted_operator(record: Record, reference: OperatorReference) -> BlockOperator:
+    """What the operator head is to give for a labelled record [eV]: H, or ΔH where the reference has an H0.
+
+    Raises:
+        LabelError: there is no H0, or it has other pairs than H.
+    """
+    if reference.baseline == "two-center":
+        hamiltonian = record.labels["hamiltonian"]
+        assert isinstance(hamiltonian, BlockOperator)
+        return hamiltonian
+    return hamiltonian_difference(record)
+
+
+def _with_far_pairs(operator: BlockOperator, record: Record, pairs: npt.NDArray[np.int64]) -> BlockOperator:
+    """The operator with zero blocks for those of ``pairs`` that it lacks.
+
+    Raises:
+        LabelError: a pair is missing although another of the same elements, further apart, is there.
+    """
+    missing = pairs[find_pairs(operator.pairs, pairs) < 0]
+    if not len(missing):
+        return operator
+    numbers = record.structure.atomic_numbers
+    reach: dict[tuple[int, int], float] = {}
+    there = np.concatenate([operator.pairs[:, :3], operator.pairs[:, 3:]], axis=1)
+    for kind, distance in zip(numbers[there[:, 3:]].tolist(), _distances(record.structure, there), strict=True):
+        reach[tuple(kind)] = max(reach.get(tuple(kind), 0.0), float(distance))
+    for row, kind, distance in zip(
+        missing.tolist(), numbers[missing[:, 3:]].tolist(), _distances(record.structure, missing), strict=True
+    ):
+        if distance < reach.get(tuple(kind), 0.0) - _REACH_TOLERANCE:
+            raise LabelError(
+                f"a Hamiltonian without the pair (R, i, j) = {row}, whose atoms are {distance:.2f} Å apart",
+                expected=f"blocks of all pairs of these elements up to {reach[tuple(kind)]:.2f} Å",
+                suggestion="import the whole matrix again; if it was cut, set model.operator.pair_radius below the cut",
+            )
+    return operator.on_pairs(np.unique(np.concatenate([operator.pairs, pairs]), axis=0))
+
+
+def _distances(structure: Structure, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    i, j = pairs[:, 3], pairs[:, 4]
+    vectors = structure.positions[j] - structure.positions[i] + pairs[:, :3] @ structure.cell
+    return np.linalg.norm(vectors, axis=1)
+
+
+def label_reach(records: Sequence[Record]) -> float:
+    """Largest distance in Å between two atoms with a block of H, over all records."""
+    distances = [0.0]
+    for record in records:
+        operator = record.labels.get("hamiltonian")
+        if isinstance(operator, BlockOperator):
+            distances.append(float(_distances(record.structure, operator.pairs).max(initial=0.0)))
+    return max(distances)
 
 
 def hamiltonian_difference(record: Record) -> BlockOperator:

@@ -1,5 +1,6 @@
 """From a configuration to a model with its statistics and examples ready to train on."""
 
+import math
 import platform
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ import torch
 from ase.data import chemical_symbols
 
 from adiabat.core.errors import ConfigError, LabelError, ModelError
+from adiabat.core.operators import BlockOperator, Spin
 from adiabat.core.orbitals import OrbitalBasis
-from adiabat.data.record import Record
+from adiabat.data.record import Provenance, Record
 from adiabat.data.store import DatasetStore
 from adiabat.models.config import LEVEL_KEYS, ModelConfig, OperatorReference, level_of
 from adiabat.models.device import compute_device
@@ -22,6 +24,7 @@ from adiabat.physics.reference_energies import ReferenceEnergies, given, isolate
 from adiabat.training.batches import TARGETS, Example, build_examples
 from adiabat.training.config import DataConfig, LoopConfig, TargetsConfig, TrainConfig
 from adiabat.training.frames import Frame, Frames, load_frames
+from adiabat.training.operator_targets import label_reach
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -60,7 +63,7 @@ def prepare(config: TrainConfig) -> TrainingSetup:
     records = [frame.record for frame in frames.train]
     targets = config.targets or default_targets(records, config.model)
     check_selection(config.training, targets)
-    architecture = trained_heads(config.model, targets)
+    architecture = with_pair_radius(trained_heads(config.model, targets), records)
     model = create_model(architecture, config.training, [*records, *(frame.record for frame in frames.validation)])
     train = _examples(frames.train, model, targets.active)
     statistics = fit_statistics(model, train, reference_energies(config.data, model.atomic_numbers))
@@ -126,6 +129,17 @@ def trained_heads(config: ModelConfig, targets: TargetsConfig) -> ModelConfig:
     return config.model_copy(update={"energy": wants_energy, "operator": config.operator if wants_operator else None})
 
 
+def with_pair_radius(config: ModelConfig, records: Sequence[Record]) -> ModelConfig:
+    """The architecture with the radius that the Hamiltonians reach, where none is given and some are of crystals."""
+    operator = config.operator
+    if operator is None or operator.pair_radius is not None:
+        return config
+    if not any("hamiltonian" in record.labels and record.structure.pbc.any() for record in records):
+        return config
+    radius = math.ceil(label_reach(records) * 100) / 100 + 0.01
+    return config.model_copy(update={"operator": operator.model_copy(update={"pair_radius": radius})})
+
+
 def create_model(config: ModelConfig, training: LoopConfig, records: Sequence[Record]) -> Model:
     """Make a model with random weights for the elements, and the level of theory, of some records."""
     device = compute_device(training.device)
@@ -168,8 +182,20 @@ def operator_reference(records: Sequence[Record]) -> OperatorReference:
     Raises:
         LabelError: there is none, it is not fully described, or there are several.
     """
-    labelled = [record.provenance for record in records if "hamiltonian" in record.labels]
-    levels = [dict(level) for level in {tuple(level_of(provenance.settings).items()) for provenance in labelled}]
+    labelled = [record for record in records if "hamiltonian" in record.labels]
+    with_h0 = [record for record in labelled if "h0" in record.labels]
+    if with_h0 and len(with_h0) < len(labelled):
+        raise LabelError(
+            f"{len(with_h0)} of {len(labelled)} Hamiltonians with an h0 label",
+            expected="an H0 with each of them, or with none",
+            suggestion="train on Hamiltonians from one `adiabat label` campaign",
+        )
+    basis = _common_basis([record.provenance for record in labelled])
+    return _with_h0(with_h0, basis) if with_h0 else _without_h0(labelled, basis)
+
+
+def _with_h0(labelled: Sequence[Record], basis: OrbitalBasis | None) -> OperatorReference:
+    levels = [dict(level) for level in {tuple(level_of(record.provenance.settings).items()) for record in labelled}]
     if len(levels) != 1 or set(levels[0]) != set(LEVEL_KEYS):
         found_levels = sorted(", ".join(f"{key} {value}" for key, value in level.items()) for level in levels)
         raise LabelError(
@@ -177,6 +203,43 @@ def operator_reference(records: Sequence[Record]) -> OperatorReference:
             expected="one level, in the provenance of every Hamiltonian: H0 and the overlap are computed from it",
             suggestion="train on Hamiltonians from one `adiabat label` campaign",
         )
+    assert basis is not None
+    return OperatorReference(**levels[0], orbital_basis=basis.to_json())
+
+
+def _without_h0(labelled: Sequence[Record], basis: OrbitalBasis | None) -> OperatorReference:
+    methods = sorted({record.provenance.method for record in labelled})
+    spins: list[Spin] = sorted(
+        {operator.spin for record in labelled if isinstance(operator := record.labels["hamiltonian"], BlockOperator)}
+    )
+    if len(methods) != 1 or len(spins) != 1 or basis is None:
+        raise LabelError(
+            f"Hamiltonians of the methods {methods or 'none is labelled'} and spin layouts {spins}",
+            expected="one method and one spin layout for all of them",
+            suggestion="train on one of them; `adiabat data inspect` shows what a store holds",
+        )
+    gaussian: dict[str, Any] | None = None
+    for record in labelled:
+        found = record.provenance.settings.get("gaussian_basis")
+        if isinstance(found, Mapping):
+            gaussian = _merged(gaussian, found)
+    return OperatorReference(
+        basis=basis.name, orbital_basis=basis.to_json(), baseline="two-center", spin=spins[0], method=methods[0],
+        xc=str(labelled[0].provenance.settings.get("xc", "")), gaussian_basis=gaussian,
+    )  # fmt: skip
+
+
+def _merged(ours: dict[str, Any] | None, theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Basis functions of the elements of both."""
+    if ours is None:
+        return dict(theirs)
+    return {
+        **ours,
+        **{key: {**ours[key], **value} if isinstance(value, Mapping) else value for key, value in theirs.items()},
+    }
+
+
+def _common_basis(labelled: Sequence[Provenance]) -> OrbitalBasis | None:
     basis: OrbitalBasis | None = None
     for provenance in labelled:
         found = provenance.orbital_basis
@@ -187,8 +250,7 @@ def operator_reference(records: Sequence[Record]) -> OperatorReference:
                 suggestion="label the structures again with `adiabat label`",
             )
         basis = found if basis is None or basis == found else basis.merged_with(found)
-    assert basis is not None
-    return OperatorReference(**levels[0], orbital_basis=basis.to_json())
+    return basis
 
 
 def _examples(frames: Sequence[Frame], model: Model, targets: Collection[str]) -> list[Example]:

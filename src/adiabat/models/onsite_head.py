@@ -1,0 +1,108 @@
+"""Blocks (R = 0, i, i) of the operator head: irreps of each pair of shells, from products on the sphere."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from adiabat.equivariant.clebsch_gordan import clebsch_gordan, shell_pair_to_irreps
+from adiabat.equivariant.grid_products import SphereCurl, SphereProduct
+from adiabat.models.config import OperatorConfig
+from adiabat.models.layers import IrrepsLinear, ScalarNetwork
+from adiabat.models.operator_layout import OperatorLayout
+
+_SPECIES_CHANNELS = 16
+OUTPUT_START = 0.1
+"""Size of the last weights at the start: a first guess near the mean blocks beats a random one of full size."""
+
+
+class OnsiteHead(nn.Module):
+    """Coefficients of the blocks (i, i): irreps L of each pair of shells."""
+
+    to_block: Tensor
+    scale: Tensor
+    mean: Tensor
+
+    def __init__(
+        self, width_in: int, l_max: int, n_species: int, layout: OperatorLayout, config: OperatorConfig
+    ) -> None:
+        super().__init__()
+        channels, order = config.channels, config.order
+        self.l_max, self.channels, self.order = l_max, channels, order
+        self.l_out = 2 * layout.basis.l_max + (1 if layout.spin == "spinor" else 0)
+        self.to_factors = IrrepsLinear(l_max, width_in, order * channels)
+        self.product = SphereProduct(l_max, self.l_out, order)
+        self.curl = SphereCurl(l_max, self.l_out)
+        self.species = nn.Parameter(torch.randn(n_species, _SPECIES_CHANNELS))
+        n_features = order * channels
+        self.gate = ScalarNetwork(
+            n_features + _SPECIES_CHANNELS, config.hidden, (self.l_out + 2) * n_features, zero_start=True
+        )
+        rows, self.n_natural, self.n_unnatural = _onsite_basis(layout, self.l_out)
+        self.natural = nn.ParameterList(
+            nn.Parameter(torch.randn(n_features, n) * (OUTPUT_START / math.sqrt(n_features))) for n in self.n_natural
+        )
+        self.unnatural = nn.ParameterList(
+            nn.Parameter(torch.randn(channels, n) * (OUTPUT_START / math.sqrt(channels))) for n in self.n_unnatural
+        )
+        self.register_buffer("to_block", rows.to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer("scale", torch.ones(n_species, len(rows)))
+        self.register_buffer("mean", torch.zeros(n_species, len(rows)))
+
+    def forward(self, features: Tensor, species: Tensor) -> Tensor:
+        """(n_atoms, irreps, width_in) node features to (n_atoms, n_components · n_padded²) blocks [eV]."""
+        factors = self.to_factors(features)
+        products = self.product(factors)
+        linear = nn.functional.pad(factors[..., : self.channels], (0, 0, 0, products.shape[1] - factors.shape[1]))
+        mixed = torch.cat([linear[:, : products.shape[1]], products], dim=-1)
+        scalars = torch.cat([mixed[:, 0], self.species.index_select(0, species)], dim=-1)
+        gates = self.gate(scalars).unflatten(-1, (self.l_out + 2, -1))
+        parts: list[Tensor] = []
+        for l, weight in enumerate(self.natural):
+            part = mixed[:, l * l : (l + 1) ** 2] * (1 + gates[:, l : l + 1])
+            part = part + gates[:, -1:] if l == 0 else part
+            parts.append((part @ weight).flatten(1))
+        curls = self.curl(factors[..., : 2 * self.channels])
+        pseudoscalar, *unnatural = self.unnatural
+        if pseudoscalar.shape[1]:
+            # A curl has no l = 0 part: a pseudoscalar, which chiral surroundings have, takes three factors.
+            third = factors[..., -self.channels :]
+            parts.append((curls[:, : third.shape[1]] * third[:, : curls.shape[1]]).sum(1) @ pseudoscalar)
+        parts += [(curls[:, l * l : (l + 1) ** 2] @ weight).flatten(1) for l, weight in enumerate(unnatural, start=1)]
+        coefficients = torch.cat(parts, dim=-1) * self.scale.index_select(0, species)
+        return (coefficients + self.mean.index_select(0, species)) @ self.to_block
+
+
+def _onsite_basis(layout: OperatorLayout, l_out: int) -> tuple[Tensor, list[int], list[int]]:
+    """Orthogonal rows (n_components · n_padded²)² from irreps to blocks, and how many irreps there are of each L.
+
+    Natural L = 0, 1, … come first, then unnatural ones; within an L the component m is slower than the shell pair. The
+    axial part of spinor blocks is coupled as one more l = 1, whose parity is even.
+    """
+    shells = layout.shells
+    starts = torch.tensor([0, *(2 * l + 1 for l in shells)]).cumsum(0).tolist()
+    n = starts[-1]
+    n_components = math.prod(layout.component_shape)
+    scalar_components = 2 if layout.spin == "collinear" else 1
+    rows: dict[tuple[bool, int], list[Tensor]] = {(odd, l): [] for odd in (False, True) for l in range(l_out + 1)}
+    for a, l1 in enumerate(shells):
+        for b, l2 in enumerate(shells):
+            change, ls = shell_pair_to_irreps(l1, l2)
+            for l, part in zip(ls, change.split([2 * l + 1 for l in ls], dim=1), strict=True):
+                block = torch.zeros(2 * l + 1, n, n, dtype=torch.float64)
+                block[:, starts[a] : starts[a + 1], starts[b] : starts[b + 1]] = part.mT.unflatten(
+                    1, (2 * l1 + 1, 2 * l2 + 1)
+                )
+                for component in range(scalar_components):
+                    full = block.new_zeros(2 * l + 1, n_components, n, n)
+                    full[:, component] = block
+                    rows[bool((l1 + l2 + l) % 2), l].append(full.flatten(1))
+                if layout.spin != "spinor":
+                    continue
+                for total in range(abs(l - 1), l + 2):
+                    full = block.new_zeros(2 * total + 1, n_components, n, n)
+                    full[:, 1:] = torch.einsum("mak,mxy->kaxy", clebsch_gordan(l, 1, total), block)
+                    rows[bool((l1 + l2 + total) % 2), total].append(full.flatten(1))
+    stacked = [torch.stack(group, dim=1).flatten(0, 1) for group in rows.values() if group]
+    counts = [[len(rows[odd, l]) for l in range(l_out + 1)] for odd in (False, True)]
+    return torch.cat(stacked), counts[0], counts[1]
