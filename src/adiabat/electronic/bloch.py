@@ -50,6 +50,13 @@ class BlochSum:
         """∂O/∂k_axis, k in fractions of the reciprocal lattice: Σ_R 2πi R_axis exp(2πi k·R) O(R)."""
         return self._sum(values, self.phases(k_frac) * (2j * torch.pi * self.images[:, axis]))
 
+    def second_derivative(
+        self, values: Num[Tensor, "*components n_values"], k_frac: Float[Tensor, "n_k 3"], first: int, second: int
+    ) -> Complex[Tensor, "*components n_k n_orb n_orb"]:
+        """∂²O/∂k_first ∂k_second: Σ_R (2πi)² R_first R_second exp(2πi k·R) O(R)."""
+        factor = (2j * torch.pi) ** 2 * self.images[:, first] * self.images[:, second]
+        return self._sum(values, self.phases(k_frac) * factor)
+
     def phases(self, k_frac: Float[Tensor, "n_k 3"]) -> Complex[Tensor, "n_k n_images"]:
         """exp(2πi k·R) of every image."""
         angle = 2 * torch.pi * (k_frac.to(torch.float64) @ self.images.mT)
