@@ -2,19 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.linalg import expm
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from adiabat.core.operators import BlockOperator
+from adiabat.core.operators import BlockOperator, Spin
 from adiabat.core.orbitals import OrbitalBasis
 from adiabat.data.graph import Graph
 from adiabat.data.structure import Structure
 from adiabat.equivariant.wigner import wigner_d_all
 from adiabat.models.config import ModelConfig, OperatorConfig, OperatorReference
 from adiabat.models.model import Model, build_model
+from adiabat.models.spinor_parts import TRANSPOSE_SIGNS
 from adiabat.models.statistics import fit_statistics
 
 F_BASIS = OrbitalBasis("toy-f", {1: (0, 1), 6: (0, 0, 1, 1), 8: (0, 1, 0, 1, 2, 3)})
@@ -44,11 +48,19 @@ def small_config(
 
 
 def small_model(
-    config: ModelConfig, basis: OrbitalBasis = F_BASIS, *, seed: int = 0, dtype: torch.dtype = torch.float64
+    config: ModelConfig,
+    basis: OrbitalBasis = F_BASIS,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+    spin: Spin = "none",
+    baseline: Literal["minao", "two-center"] = "minao",
 ) -> Model:
     """A model with random weights, also where training starts from zero, and with scales of random labels."""
     torch.manual_seed(seed)
-    reference = OperatorReference(xc="pbe", basis=basis.name, grid_level=3, orbital_basis=basis.to_json())
+    reference = OperatorReference(
+        xc="pbe", basis=basis.name, grid_level=3, orbital_basis=basis.to_json(), spin=spin, baseline=baseline
+    )
     model = build_model(config, ELEMENTS, reference if config.operator else None, dtype=dtype)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -69,12 +81,19 @@ def random_labels(model: Model, structure: Structure, seed: int = 0, decay: floa
     graph = model.graph(structure, outputs)
     values = {"energy": normal(1) - 100, "forces": normal(structure.n_atoms, 3)}
     if model.operator_layout is not None:
+        components = model.operator_layout.component_shape
         mask = torch.from_numpy(model.operator_layout.orbital_mask(structure.atomic_numbers)).double()
-        onsite = normal(structure.n_atoms, *(2 * [mask.shape[1]])) * mask[:, :, None] * mask[:, None, :]
+        mask = mask.view(-1, *(1 for _ in components), mask.shape[1])
+        onsite = normal(structure.n_atoms, *components, *(2 * [mask.shape[-1]])) * mask[..., None] * mask[..., None, :]
         i, j = graph.pair_index
-        falling = torch.exp(-decay * model.pair_vectors(graph).double().norm(dim=-1))[:, None, None]
-        pair = normal(len(i), *(2 * [mask.shape[1]])) * mask[i][:, :, None] * mask[j][:, None, :] * falling
-        values |= {"onsite": (onsite + onsite.mT) / 2, "pair": (pair + pair[graph.pair_reverse].mT) / 2}
+        falling = torch.exp(-decay * model.pair_vectors(graph).double().norm(dim=-1)).view(-1, *(1 for _ in components))
+        pair = normal(len(i), *components, *(2 * [mask.shape[-1]])) * mask[i][..., None] * mask[j][..., None, :]
+        pair = pair * falling[..., None, None]
+        signs = torch.tensor(TRANSPOSE_SIGNS).view(-1, 1, 1) if model.operator_layout.spin == "spinor" else 1.0
+        values |= {
+            "onsite": (onsite + signs * onsite.mT) / 2,
+            "pair": (pair + signs * pair[graph.pair_reverse].mT) / 2,
+        }
     counts = {name: 1 for name in ("energy", "forces")} | ({"hamiltonian": 1} if model.has_operator else {})
     return LabelledExample(graph, values, counts)
 
@@ -119,8 +138,23 @@ def turned_operator(
     """D O Dᵀ, block by block."""
     d = [matrix.numpy() for matrix in wigner_d_all(basis.l_max, torch.from_numpy(np.ascontiguousarray(q)))]
     of_atom = [_block_diagonal([d[l] for l in basis.of(z)]) for z in structure.atomic_numbers]
-    values = [of_atom[pair[3]] @ block @ of_atom[pair[4]].T for pair, block in operator.blocks()]
-    return operator.with_values(np.concatenate([value.ravel() for value in values]))
+    values = [
+        (of_atom[pair[3]] @ block @ of_atom[pair[4]].T).reshape(*operator.values.shape[:-1], -1)
+        for pair, block in operator.blocks()
+    ]
+    joined = np.concatenate(values, axis=-1)
+    if operator.spin == "spinor":
+        joined = turned_spin(joined, q)
+    return operator.with_values(joined)
+
+
+def turned_spin(components: npt.NDArray[np.complex128], q: npt.NDArray[np.float64]) -> npt.NDArray[np.complex128]:
+    """U M U† of the 2 × 2 matrices ↑↑, ↑↓, ↓↑, ↓↓, where U is the spin's own turn; an inversion leaves spin alone."""
+    rotation_vector = Rotation.from_matrix(q * np.linalg.det(q)).as_rotvec()
+    pauli = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
+    u = expm(-0.5j * np.einsum("a,aij->ij", rotation_vector, pauli))
+    matrices = np.moveaxis(components.reshape(2, 2, -1), -1, 0)
+    return np.moveaxis(u @ matrices @ u.conj().T, 0, -1).reshape(4, -1)
 
 
 def _block_diagonal(blocks: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
