@@ -1,5 +1,6 @@
 """Bloch sums: from the blocks of an operator in real space to its matrices at any k."""
 
+from copy import copy
 from typing import Any, Final
 
 import numpy as np
@@ -56,6 +57,12 @@ class BlochSum:
         """∂²O/∂k_first ∂k_second: Σ_R (2πi)² R_first R_second exp(2πi k·R) O(R)."""
         factor = (2j * torch.pi) ** 2 * self.images[:, first] * self.images[:, second]
         return self._sum(values, self.phases(k_frac) * factor)
+
+    def to(self, device: torch.device) -> "BlochSum":
+        """The same on a device."""
+        moved = copy(self)
+        moved.images, moved._image, moved._place = (part.to(device) for part in (self.images, self._image, self._place))
+        return moved
 
     def phases(self, k_frac: Float[Tensor, "n_k 3"]) -> Complex[Tensor, "n_k n_images"]:
         """exp(2πi k·R) of every image."""

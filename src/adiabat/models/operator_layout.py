@@ -70,6 +70,10 @@ class OperatorLayout:
             seen[l] += 1
         return np.array(places, dtype=np.int64)
 
+    def places(self, atomic_number: int) -> npt.NDArray[np.int64]:
+        """Padded index of each orbital of an element, in the basis' own order."""
+        return self._places[int(atomic_number)]
+
     def orbital_mask(self, atomic_numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """(n_atoms, n_padded): True where the atom has an orbital."""
         table = np.zeros((max(self._places, default=0) + 1, self.n_padded), dtype=bool)

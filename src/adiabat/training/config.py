@@ -3,13 +3,16 @@
 Every field's docstring is its description in the JSON Schema that ``adiabat schema`` prints.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from adiabat.models.config import FrozenConfig, ModelConfig
 
 LossName = Literal["mse", "mae", "huber", "norm"]
+
+SPECTRAL: Final = ("eigenvalues", "wavefunctions")
+"""Targets that are computed from the Hamiltonian."""
 
 
 class Section(FrozenConfig):
@@ -131,6 +134,32 @@ class HamiltonianTarget(TargetConfig):
     """Error that counts as 1 [eV]."""
     loss: LossName = "mae"
     """ρ, as for the other targets."""
+    space: Literal["orbitals", "irreps"] = "orbitals"
+    """What ρ is summed over: entries of the blocks, or their coefficients in the frame of each bond and the irreps of
+    each atom, which do not depend on the axes."""
+    remove_shift: bool = False
+    """Take the best multiple of S out of each structure's error first. H of a crystal is defined up to that, which is
+    where the code puts the zero of the potential. Needs overlap labels."""
+
+
+class SpectralTarget(TargetConfig):
+    """Energies of electrons near the Fermi level, at a few k drawn for each structure."""
+
+    scale: float = Field(default=1e-2, gt=0)
+    """Error that counts as 1 [eV]."""
+    loss: LossName = "mae"
+    """ρ, as for the other targets."""
+    remove_shift: bool = False
+    """Take the mean error of each structure out first, as for the Hamiltonian."""
+
+
+class SpectrumConfig(Section):
+    """Where the spectrum is compared."""
+
+    n_k: int = Field(default=2, gt=0)
+    """Number of k drawn for each structure, once."""
+    window: float = Field(default=5.0, gt=0)
+    """Energies compared lie this near the middle of the gap, or the Fermi level, of the reference [eV]."""
 
 
 class TargetsConfig(Section):
@@ -144,19 +173,37 @@ class TargetsConfig(Section):
     """Stress [eV/Å³]."""
     hamiltonian: HamiltonianTarget | None = None
     """Hamiltonian blocks [eV]; needs a model with an operator head."""
+    eigenvalues: SpectralTarget | None = None
+    """Eigenvalues of the predicted H in the states of the reference [eV]; with ``hamiltonian`` only, needs overlaps."""
+    wavefunctions: SpectralTarget | None = None
+    """All elements of the predicted H between the states of the reference [eV], as for ``eigenvalues``: an error counts
+    as S⁻¹ carries it to the bands."""
+    spectrum: SpectrumConfig = SpectrumConfig()
+    """Where the last two are compared."""
 
     @model_validator(mode="after")
     def _any(self) -> Self:
         if not self.active:
             raise ValueError(
-                f"targets names nothing to learn; give one or more of {', '.join(type(self).model_fields)}"
+                f"targets names nothing to learn; give one or more of {', '.join(_target_names(type(self)))}"
             )
+        if (self.eigenvalues or self.wavefunctions) and not self.hamiltonian:
+            raise ValueError("targets.eigenvalues and targets.wavefunctions go with targets.hamiltonian; add it")
         return self
 
     @property
     def active(self) -> dict[str, TargetConfig]:
         """Targets that are learned, by name."""
-        return {name: target for name in type(self).model_fields if (target := getattr(self, name)) is not None}
+        return {name: target for name in _target_names(type(self)) if (target := getattr(self, name)) is not None}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels that the active targets are made of."""
+        return tuple(name for name in self.active if name not in SPECTRAL)
+
+
+def _target_names(config: type[TargetsConfig]) -> list[str]:
+    return [name for name in config.model_fields if name != "spectrum"]
 
 
 class OptimizerConfig(Section):
@@ -236,7 +283,7 @@ class LoopConfig(Section):
     """Steps between log lines."""
     patience: int | None = Field(default=None, gt=0)
     """Stop after this many validations without improvement; never by default."""
-    select_by: Literal["loss", "energy", "forces", "stress", "hamiltonian"] = "loss"
+    select_by: Literal["loss", "energy", "forces", "stress", "hamiltonian", "eigenvalues", "wavefunctions"] = "loss"
     """What chooses the best model: the validation loss, or the MAE of one target."""
     tensorboard: bool = True
     """Write TensorBoard events beside ``metrics.jsonl``, where TensorBoard is installed."""

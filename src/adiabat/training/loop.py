@@ -72,7 +72,7 @@ class TrainingLoop:
         state = self.progress
         batch = join([self.setup.train[index] for index in self.sampler.batch(state.step)])
         found = errors(self.model(batch.graph, batch.outputs), batch)
-        loss = total_loss(found, batch, self.setup.targets)
+        loss = total_loss(found, batch, self.setup.targets, self.model)
         self.optimizer.zero_grad()
         loss.backward()
         self.gradient_norm = self.optimizer.clip()

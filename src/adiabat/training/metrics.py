@@ -14,6 +14,8 @@ UNITS: Mapping[str, tuple[str, float]] = {
     "forces": ("meV/Å", 1e-3),
     "stress": ("meV/Å³", 1e-3),
     "hamiltonian": ("µHa", MICRO_HARTREE),
+    "eigenvalues": ("meV", 1e-3),
+    "wavefunctions": ("meV", 1e-3),
 }
 """For each quantity the unit of its printed error, and that unit in ours."""
 
@@ -61,4 +63,11 @@ def describe(results: Mapping[str, float]) -> str:
     return " · ".join(parts)
 
 
-_SYMBOLS = {"energy": "E", "forces": "F", "stress": "σ", "hamiltonian": "H"}
+_SYMBOLS = {
+    "energy": "E",
+    "forces": "F",
+    "stress": "σ",
+    "hamiltonian": "H",
+    "eigenvalues": "ε",
+    "wavefunctions": "C†HC",
+}

@@ -43,7 +43,7 @@ def nonfinite_error(
 def _is_finite(model: Model, example: Example, targets: TargetsConfig) -> bool:
     model.zero_grad(set_to_none=True)
     batch = join([example])
-    loss = total_loss(errors(model(batch.graph, batch.outputs), batch), batch, targets)
+    loss = total_loss(errors(model(batch.graph, batch.outputs), batch), batch, targets, model)
     loss.backward()
     gradients = [value.grad for value in model.parameters() if value.grad is not None]
     return bool(loss.isfinite()) and all(bool(torch.isfinite(gradient).all()) for gradient in gradients)

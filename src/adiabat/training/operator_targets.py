@@ -17,7 +17,7 @@ from adiabat.data.record import Record
 from adiabat.data.structure import Structure
 from adiabat.models.config import OperatorReference
 from adiabat.models.model import Model
-from adiabat.models.operator_layout import graph_pairs
+from adiabat.models.operator_layout import OperatorLayout, graph_pairs
 
 _REACH_TOLERANCE: Final = 0.5
 """Å; codes drop blocks by the size of an overlap, not sharply by distance."""
@@ -88,6 +88,36 @@ def operator_targets(record: Record, model: Model, graph: Graph, dtype: torch.dt
         pair_mask=torch.from_numpy(masks[1]),
         n_entries=n_components * int(onsite_mask.sum() + pair_mask.sum()),
     )
+
+
+def overlap_blocks(record: Record, model: Model, graph: Graph, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Padded blocks of S of one record, on-site and pairs, with a spin axis as those of H have; zeros without a label.
+
+    They are what a common shift of all energies adds to H: S to each block of ↑ and ↓, and to H₀ of spinors.
+
+    Raises:
+        LabelError: H without S.
+    """
+    layout = OperatorLayout(model.require_operator().orbitals)
+    numbers = record.structure.atomic_numbers
+    pairs = graph_pairs(graph.pair_index, graph.pair_shift)
+    if "hamiltonian" in record.labels:
+        overlap = record.labels.get("overlap")
+        if not isinstance(overlap, BlockOperator):
+            raise LabelError(
+                f"{record.structure.formula} with a hamiltonian label and no overlap label",
+                expected="both: the shift that is removed is a multiple of the overlap",
+                suggestion="label the overlap as well, or set targets.hamiltonian.remove_shift: false",
+            )
+        parts = layout.pack(_with_far_pairs(overlap, record, pairs), numbers, pairs)
+    else:
+        parts = tuple(np.zeros((n, layout.n_padded, layout.n_padded)) for n in (len(numbers), len(pairs)))
+    spin = model.require_operator().spin
+    weights = {"none": None, "collinear": (1.0, 1.0), "spinor": (1.0, 0.0, 0.0, 0.0)}[spin]
+    tensors = [torch.from_numpy(part).to(dtype) for part in parts]
+    if weights is not None:
+        tensors = [part[:, None] * torch.tensor(weights, dtype=dtype).view(-1, 1, 1) for part in tensors]
+    return tensors[0], tensors[1]
 
 
 def wanted_operator(record: Record, reference: OperatorReference) -> BlockOperator:

@@ -30,6 +30,6 @@ def score(model: Model, examples: Sequence[Example], targets: TargetsConfig, bat
             batch = join(chunk)
             found = errors(model(batch.graph, batch.outputs), batch)
             add_errors(sums, found, batch)
-            loss += total_loss(found, batch, targets).item() * len(chunk)
+            loss += total_loss(found, batch, targets, model).item() * len(chunk)
     model.train(training)
     return {"loss": loss / len(examples), **sums.results()}

@@ -65,14 +65,14 @@ def prepare(config: TrainConfig) -> TrainingSetup:
     check_selection(config.training, targets)
     architecture = with_pair_radius(trained_heads(config.model, targets), records)
     model = create_model(architecture, config.training, [*records, *(frame.record for frame in frames.validation)])
-    train = _examples(frames.train, model, targets.active)
+    train = _examples(frames.train, model, targets)
     statistics = fit_statistics(model, train, reference_energies(config.data, model.atomic_numbers))
     return TrainingSetup(
         model=model,
         targets=targets,
         train=train,
-        validation=_examples(frames.validation, model, targets.active),
-        test=_examples(frames.test, model, targets.active),
+        validation=_examples(frames.validation, model, targets),
+        test=_examples(frames.test, model, targets),
         data_hash=frames.data_hash,
         provenance={**_provenance(config, targets, frames), "statistics": statistics},
     )
@@ -117,8 +117,8 @@ def trained_heads(config: ModelConfig, targets: TargetsConfig) -> ModelConfig:
     Raises:
         ModelError: a target without its head.
     """
-    wants_energy = any(name != "hamiltonian" for name in targets.active)
-    wants_operator = "hamiltonian" in targets.active
+    wants_energy = any(name != "hamiltonian" for name in targets.labels)
+    wants_operator = "hamiltonian" in targets.labels
     if (wants_energy and not config.energy) or (wants_operator and config.operator is None):
         head = "operator: {}" if wants_operator and config.operator is None else "energy: true"
         raise ModelError(
@@ -253,7 +253,7 @@ def _common_basis(labelled: Sequence[Provenance]) -> OrbitalBasis | None:
     return basis
 
 
-def _examples(frames: Sequence[Frame], model: Model, targets: Collection[str]) -> list[Example]:
+def _examples(frames: Sequence[Frame], model: Model, targets: TargetsConfig) -> list[Example]:
     if not frames:
         return []
     return build_examples([frame.record for frame in frames], model, targets, [frame.name for frame in frames])

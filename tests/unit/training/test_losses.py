@@ -28,7 +28,7 @@ def targets(**chosen):
     return TargetsConfig.model_validate(chosen)
 
 
-def test_each_term_is_its_formula(batch_and_errors):
+def test_each_term_is_its_formula(batch_and_errors, setup):
     batch, found = batch_and_errors
     energy, forces = found["energy"][0], found["forces"][0]
     cases = [
@@ -41,14 +41,14 @@ def test_each_term_is_its_formula(batch_and_errors):
         ),
     ]
     for config, expected in cases:
-        torch.testing.assert_close(total_loss(found, batch, config), expected, rtol=1e-12, atol=0)
+        torch.testing.assert_close(total_loss(found, batch, config, setup.model), expected, rtol=1e-12, atol=0)
 
 
 def test_the_hamiltonian_counts_every_entry_of_the_full_matrix(batch_and_errors, setup):
     batch, found = batch_and_errors
     assert batch.counts["hamiltonian"] == 3 * 6 * 6
     total = sum(part.abs().sum() for part in found["hamiltonian"])
-    loss = total_loss(found, batch, targets(hamiltonian={"scale": 1.0}))
+    loss = total_loss(found, batch, targets(hamiltonian={"scale": 1.0}), setup.model)
     torch.testing.assert_close(loss, total / 108, rtol=1e-12, atol=0)
     sums = ErrorSums()
     add_errors(sums, found, batch)
@@ -65,11 +65,11 @@ def test_the_hamiltonian_error_is_that_of_the_dense_matrices(setup):
     assert sum(part.abs().sum() for part in found["hamiltonian"]).item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_terms_add_up(batch_and_errors):
+def test_terms_add_up(batch_and_errors, setup):
     batch, found = batch_and_errors
     parts = [targets(energy={}), targets(forces={}), targets(hamiltonian={})]
-    together = total_loss(found, batch, targets(energy={}, forces={}, hamiltonian={}))
-    apart = sum(total_loss(found, batch, part) for part in parts)
+    together = total_loss(found, batch, targets(energy={}, forces={}, hamiltonian={}), setup.model)
+    apart = sum(total_loss(found, batch, part, setup.model) for part in parts)
     torch.testing.assert_close(together, apart, rtol=1e-12, atol=0)
 
 
@@ -83,7 +83,7 @@ def test_a_structure_without_a_label_adds_nothing(tmp_path):
     for examples in (setup.train[:1], setup.train):
         batch = join(examples)
         found = errors(setup.model(batch.graph, batch.outputs), batch)
-        losses.append(total_loss(found, batch, targets(forces={}, hamiltonian={})))
+        losses.append(total_loss(found, batch, targets(forces={}, hamiltonian={}), setup.model))
         assert batch.counts["hamiltonian"] == 36
         assert batch.counts["forces"] == 9
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-9, atol=0)  # sums in another order
