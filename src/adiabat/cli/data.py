@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
+HAMILTONIAN_FORMATS = ("deeph", "deeph-legacy", "siesta", "openmx", "abacus", "wannier90", "cp2k")
+"""The keys of ``hamiltonian_formats.registry.FORMATS``, told here so that help needs no import of it."""
+
 _SEVERITY_STYLES = {"info": "green", "warning": "yellow", "error": "bold red"}
 
 
@@ -32,6 +35,13 @@ class Part(StrEnum):
     TEST = "test"
 
 
+class Layout(StrEnum):
+    """A layout of folders to export."""
+
+    DEEPH = "deeph"
+    DEEPH_LEGACY = "deeph-legacy"
+
+
 @app.callback()
 def data() -> None:
     """Import, inspect, audit, split and export datasets."""
@@ -39,13 +49,23 @@ def data() -> None:
 
 @app.command("import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="Extended XYZ, anything that ASE reads, PySCF checkpoints.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Extended XYZ, anything that ASE reads, PySCF checkpoints; folders with a Hamiltonian."),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Store to write, name.lmdb.")],
     append: Annotated[bool, typer.Option("--append", help="Add to an existing store.")] = False,
     frames: Annotated[str, typer.Option(help="Which frames of each file: :100, ::10, -1.")] = ":",
     method: Annotated[str, typer.Option(help="Level of theory, for instance PBE/def2-SVP.")] = "",
     fidelity: Annotated[str, typer.Option(help="Name under which labels of this level are grouped.")] = "",
-    file_format: Annotated[str | None, typer.Option("--format", help="ASE's name of the format, or pyscf.")] = None,
+    file_format: Annotated[
+        str | None,
+        typer.Option("--format", help=f"ASE's name of the format, pyscf, {', '.join(HAMILTONIAN_FORMATS)}."),
+    ] = None,
+    structure: Annotated[
+        Path | None, typer.Option(help="Structure that belongs to a Hamiltonian, where its files have none.")
+    ] = None,
+    valence: Annotated[str, typer.Option(help="Electrons that each element brings to a Hamiltonian: B=3,N=5.")] = "",
     energy_key: Annotated[str | None, typer.Option(help="Key of the energy.")] = None,
     forces_key: Annotated[str | None, typer.Option(help="Key of the forces.")] = None,
     stress_key: Annotated[str | None, typer.Option(help="Key of the stress or virial.")] = None,
@@ -68,6 +88,7 @@ def import_(
     """Read labelled structures into a store, and say which key became which label."""
     from rich.console import Console
 
+    from adiabat.data.hamiltonian_formats.options import HamiltonianOptions, parse_valence
     from adiabat.data.importing import import_files
     from adiabat.data.label_keys import LabelKeys
     from adiabat.data.label_units import LabelUnits
@@ -82,6 +103,7 @@ def import_(
         file_format=file_format,
         method=method,
         fidelity=fidelity,
+        hamiltonian=HamiltonianOptions(structure, parse_valence(valence)),
     )
     report = import_files(files, output, options, append=append)
     console = Console()
@@ -191,28 +213,40 @@ def split(
 @app.command()
 def export(
     path: Annotated[Path, typer.Argument(help="Store.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="data.xyz for ASE, or data.npz with operators.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="data.xyz for ASE, data.npz with operators, or a folder of DeepH's.")
+    ],
     split_file: Annotated[Path | None, typer.Option("--split", help="Split of this store.")] = None,
     part: Annotated[Part, typer.Option(help="With --split: which set to export.")] = Part.TRAIN,
+    layout: Annotated[
+        Layout | None, typer.Option("--format", help="deeph or deeph-legacy; else by the name of the output.")
+    ] = None,
 ) -> None:
-    """Write a store's records to extended XYZ, or with operators to npz."""
+    """Write a store's records to extended XYZ, with operators to npz, or with Hamiltonians to folders for DeepH."""
     from rich.console import Console
 
     from adiabat.core.errors import FileFormatError
+    from adiabat.data.hamiltonian_formats.export import write_folders
     from adiabat.data.splits import Split
     from adiabat.data.store import DatasetStore
     from adiabat.data.writers import write_extxyz, write_operators
 
     writers = {".xyz": write_extxyz, ".extxyz": write_extxyz, ".npz": write_operators}
-    if output.suffix not in writers:
+    if layout is None and output.suffix not in writers:
         raise FileFormatError(
-            f"output {output.name}", expected="a name that ends in .xyz, .extxyz or .npz", suggestion="-o data.xyz"
+            f"output {output.name}",
+            expected="a name that ends in .xyz, .extxyz or .npz, or --format deeph",
+            suggestion="-o data.xyz",
         )
     with DatasetStore.open(path) as store:
         indices = range(len(store))
         if split_file is not None:
             indices = getattr(Split.load(split_file, content_hash=store.content_hash), part.value).tolist()
-        n_written = writers[output.suffix]((store[index] for index in indices), output)
+        records = (store[index] for index in indices)
+        if layout is not None:
+            n_written = write_folders(records, output, layout.value)
+        else:
+            n_written = writers[output.suffix](records, output)
     Console().print(f"{n_written} records written to {output}", soft_wrap=True)
 
 

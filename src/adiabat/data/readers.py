@@ -1,4 +1,4 @@
-"""Files as labelled records: extended XYZ, everything else that ASE reads, and PySCF checkpoints.
+"""Files as labelled records: extended XYZ, all that ASE reads, PySCF checkpoints, Hamiltonians of crystals.
 
 Nothing is guessed in silence: a reading says which keys became which labels, in which units, and what was changed.
 """
@@ -18,6 +18,8 @@ from ase.io.formats import UnknownFileTypeError
 from adiabat.core.errors import FileFormatError, LabelError, StructureError
 from adiabat.data.extxyz import XyzFrame, read_frames
 from adiabat.data.frame_slice import parse_frames
+from adiabat.data.hamiltonian_formats.options import HamiltonianOptions
+from adiabat.data.hamiltonian_formats.registry import FORMATS, detect_format, read_hamiltonian
 from adiabat.data.label_keys import LABELS, LabelKeys, Quantities, frame_quantities, resolve_keys, to_ours
 from adiabat.data.label_units import LENGTH_UNITS, Array, LabelUnits, stress_convention
 from adiabat.data.pyscf_checkpoint import is_pyscf_checkpoint, read_pyscf_checkpoint
@@ -38,9 +40,11 @@ class ReadOptions:
         frames: which frames, as a Python slice or index: ``:100``, ``::10``, ``-1``.
         keep_cell: keep a cell that holds a molecule in vacuum.
         skip: labels that are not read at all.
-        file_format: ASE's name of the format, ``extxyz`` or ``pyscf``; None: from the name and content.
+        file_format: ASE's name of the format, ``extxyz``, ``pyscf`` or a format of Hamiltonians; None: from the name
+            and content.
         method: level of theory, as in ``PBE/def2-SVP``.
         fidelity: name under which labels of this level are grouped.
+        hamiltonian: what the files of a Hamiltonian do not say.
     """
 
     keys: LabelKeys = field(default_factory=LabelKeys)
@@ -51,6 +55,7 @@ class ReadOptions:
     file_format: str | None = None
     method: str = ""
     fidelity: str = ""
+    hamiltonian: HamiltonianOptions = field(default_factory=HamiltonianOptions)
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,21 @@ def read_file(path: str | Path, options: ReadOptions | None = None) -> Reading:
         StructureError: a frame that cannot be meant, such as one with an unknown element.
     """
     path, options = Path(path), options or ReadOptions()
-    if not path.is_file():
+    if not path.exists():
         raise FileFormatError(
             f"no file at {path}", expected="a file with structures", suggestion="check the path and the working folder"
+        )
+    name = options.file_format or detect_format(path)
+    if name in FORMATS:
+        record, notes = read_hamiltonian(
+            path, name, options.hamiltonian, method=options.method, fidelity=options.fidelity
+        )
+        return Reading([record], LabelKeys(), notes)
+    if path.is_dir():
+        raise FileFormatError(
+            f"{path}, a folder without files of a known calculation",
+            expected=f"a file with structures, or a folder of {', '.join(FORMATS)}",
+            suggestion="name the file, or the format: --format",
         )
     if options.file_format == "pyscf" or (options.file_format is None and is_pyscf_checkpoint(path)):
         record, notes = read_pyscf_checkpoint(path, method=options.method, fidelity=options.fidelity)
