@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from adiabat.core.errors import LabelError
+from adiabat.core.errors import ConfigError, LabelError
 
 if TYPE_CHECKING:
     from adiabat.campaigns.labelling import LabellingReport
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_TARGETS: Final = {
     "pyscf": "energy,forces,hamiltonian,overlap,h0,density_matrix,orbital_energies",
+    "cp2k": "energy,forces,stress,hamiltonian,overlap,fermi_level",
+    "cp2k-gfn1": "energy,forces,stress,hamiltonian,overlap,fermi_level",
 }
 _ENERGY_AND_FORCES: Final = "energy,forces"
 _SHOWN_FAILURES: Final = 5
@@ -30,15 +32,28 @@ _FREE_ATOM_SCF: Final = {"unrestricted": True, "level_shift": 5.0, "conv_tol": 1
 def label(
     structures: Annotated[Path, typer.Argument(help="Structures, in any format that `adiabat data import` reads.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Store, name.lmdb; made, or continued if it exists.")],
-    engine: Annotated[str, typer.Option(help="pyscf, gfn1, gfn2, emt or lj.")] = "pyscf",
-    xc: Annotated[str | None, typer.Option(help="pyscf: functional, or hf. [default: pbe]")] = None,
-    basis: Annotated[str | None, typer.Option(help="pyscf: Gaussian basis. [default: def2-svp]")] = None,
+    engine: Annotated[str, typer.Option(help="pyscf, gfn1, gfn2; for crystals cp2k, cp2k-gfn1; emt or lj.")] = "pyscf",
+    xc: Annotated[str | None, typer.Option(help="pyscf, cp2k: functional (pyscf: or hf). [default: pbe]")] = None,
+    basis: Annotated[
+        str | None, typer.Option(help="Gaussian basis. [default: def2-svp; cp2k: SZVP-MOLOPT-SR-GTH]")
+    ] = None,
+    basis_file: Annotated[Path | None, typer.Option(help="cp2k: file with the basis, in CP2K's format.")] = None,
+    potential: Annotated[str | None, typer.Option(help="cp2k: pseudopotential. [default: as xc]")] = None,
+    kpoints: Annotated[str | None, typer.Option(help="cp2k: Γ-centred k-mesh, 6,6,1. [default: --k-spacing]")] = None,
+    k_spacing: Annotated[
+        float | None, typer.Option(help="cp2k: distance of k-points [1/Å], 2π included. [default: 0.3]")
+    ] = None,
+    smearing: Annotated[float | None, typer.Option(help="cp2k: k_B T of the electrons [eV]; metals need it.")] = None,
+    cutoff: Annotated[float | None, typer.Option(help="cp2k: plane-wave cutoff [Ry]. [default: 600]")] = None,
+    eps_scf: Annotated[float | None, typer.Option(help="cp2k: change at self-consistency. [default: 1e-8]")] = None,
+    mixing: Annotated[float | None, typer.Option(help="cp2k: fraction of the new density. [default: 0.4]")] = None,
+    timeout: Annotated[float | None, typer.Option(help="cp2k: seconds for a structure. [default: no limit]")] = None,
     grid_level: Annotated[int | None, typer.Option(help="pyscf: integration grid, 0 to 9. [default: 5]")] = None,
     density_fit: Annotated[bool, typer.Option("--density-fit", help="pyscf: fit the Coulomb integrals.")] = False,
-    unrestricted: Annotated[bool, typer.Option("--unrestricted", help="pyscf: orbitals for each spin.")] = False,
+    unrestricted: Annotated[bool, typer.Option("--unrestricted", help="pyscf, cp2k: orbitals for each spin.")] = False,
     level_shift: Annotated[float | None, typer.Option(help="pyscf: lift virtual orbitals in the SCF [eV].")] = None,
     damping: Annotated[float | None, typer.Option(help="pyscf: fraction of the old Fock matrix to keep.")] = None,
-    max_cycles: Annotated[int | None, typer.Option(help="pyscf, gfn: SCF cycles before giving up.")] = None,
+    max_cycles: Annotated[int | None, typer.Option(help="SCF cycles before giving up.")] = None,
     targets: Annotated[str | None, typer.Option(help="Labels, comma-separated. [default: what the engine has]")] = None,
     keep: Annotated[str, typer.Option(help="Labels to take over from the file instead of computing them.")] = "",
     energy_key: Annotated[str | None, typer.Option(help="Key of a kept energy in the file.")] = None,
@@ -71,6 +86,15 @@ def label(
         "level_shift": level_shift,
         "damping": damping,
         "max_cycles": max_cycles,
+        "basis_file": None if basis_file is None else str(basis_file.resolve()),
+        "potential": potential,
+        "kpoints": None if kpoints is None else _mesh(kpoints),
+        "k_spacing": k_spacing,
+        "smearing": smearing,
+        "cutoff": cutoff,
+        "eps_scf": eps_scf,
+        "mixing": mixing,
+        "timeout": timeout,
     }
     if isolated_atoms and engine == "pyscf":
         given = _FREE_ATOM_SCF | {name: value for name, value in given.items() if value is not None}
@@ -121,6 +145,17 @@ def label(
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _mesh(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"--kpoints {text}",
+            expected="three whole numbers with commas between",
+            suggestion="--kpoints 6,6,1 for a layer",
+        ) from None
 
 
 def _kept(record: "Record", index: int, names: list[str]) -> "Labels":

@@ -11,6 +11,7 @@ from ase.calculators.lj import LennardJones
 from adiabat.core.errors import ConfigError, nearest
 from adiabat.engines.ase_calculator import AseEngine
 from adiabat.engines.base import Engine
+from adiabat.engines.cp2k import Cp2kEngine, Cp2kXtbEngine
 from adiabat.engines.pyscf_molecule import PyscfEngine
 from adiabat.engines.tblite import TbliteEngine
 
@@ -29,6 +30,8 @@ def _lennard_jones(sigma: float = 1.0, epsilon: float = 1.0) -> AseEngine:
 
 ENGINES: Final[Mapping[str, Callable[..., Engine]]] = {
     "pyscf": PyscfEngine,
+    "cp2k": Cp2kEngine,
+    "cp2k-gfn1": Cp2kXtbEngine,
     "gfn1": partial(TbliteEngine, "GFN1-xTB"),
     "gfn2": partial(TbliteEngine, "GFN2-xTB"),
     "emt": _effective_medium,
