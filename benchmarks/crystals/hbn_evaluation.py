@@ -40,7 +40,7 @@ class ReferenceCell:
     overlap: NDArray[np.float64]
     n_occupied: int
     k_points: NDArray[np.float64]
-    bands: NDArray[np.float64]
+    bands: NDArray[np.floating]
 
     @property
     def fermi_level(self) -> float:
@@ -55,16 +55,33 @@ def cell_of(frames: Any, frame: int) -> tuple[Prediction, NDArray[np.float64]]:
     return (pairs, frames["H"][edges] * HARTREE_EV), frames["S"][edges]
 
 
+def n_occupied(frames: Any, frame: int) -> int:
+    """Occupied bands: three valence electrons of each B, five of each N, two a band."""
+    return int(np.sum(frames["Z"][slice(*frames["atom_ptr"][frame : frame + 2])] - 2)) // 2
+
+
 def held_out_cells(path: str) -> dict[int, ReferenceCell]:
-    """The cells that no model may learn from, by frame."""
+    """The cells that no model may learn from, by frame, with CP2K's own bands on Γ–M–K–Γ."""
     frames = np.load(path, allow_pickle=False)
     cells = {}
     for place, frame in enumerate(np.flatnonzero(frames["heldout"]).tolist()):
         (pairs, hamiltonian), overlap = cell_of(frames, frame)
-        n_electrons = int(np.sum(frames["Z"][slice(*frames["atom_ptr"][frame : frame + 2])] - 2))
-        cells[frame] = ReferenceCell(
-            pairs, hamiltonian, overlap, n_electrons // 2, frames["bands_k"][place], frames[f"bands_e_{place}"]
-        )
+        k_points, bands = frames["bands_k"][place], frames[f"bands_e_{place}"]
+        cells[frame] = ReferenceCell(pairs, hamiltonian, overlap, n_occupied(frames, frame), k_points, bands)
+    return cells
+
+
+def training_cells(path: str, chosen: list[int]) -> dict[int, ReferenceCell]:
+    """Cells to choose settings by. CP2K's bands were not kept of these: theirs are of the stored H, all of them."""
+    frames = np.load(path, allow_pickle=False)
+    if held_out := [frame for frame in chosen if frames["heldout"][frame]]:
+        raise ValueError(f"frames {held_out} are held out; settings are chosen by training cells alone")
+    cells = {}
+    for frame in chosen:
+        (pairs, hamiltonian), overlap = cell_of(frames, frame)
+        k_points = frames["bands_k"][0]
+        bands = eigenvalues(*(bloch_sum(pairs, blocks, k_points) for blocks in (hamiltonian, overlap)))
+        cells[frame] = ReferenceCell(pairs, hamiltonian, overlap, n_occupied(frames, frame), k_points, bands)
     return cells
 
 
