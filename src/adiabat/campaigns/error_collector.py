@@ -7,6 +7,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from adiabat.campaigns.crystal_errors import CrystalComparison
+from adiabat.campaigns.crystal_errors import shell_errors as crystal_shell_errors
 from adiabat.campaigns.density_check import DensityCheck
 from adiabat.campaigns.error_statistics import ErrorStatistics, ErrorSums
 from adiabat.campaigns.evaluation_result import Evaluation
@@ -80,8 +82,36 @@ class ErrorCollector:
         self._similarity["orbital_similarity"].append(comparison.orbital_similarity)
         self._similarity["coefficient_cosine"].append(comparison.coefficient_cosine)
         self._smallest_overlap = min(self._smallest_overlap, float(comparison.reference.orbitals.smallest_overlap))
-        self._add_parity(index, comparison)
+        reference = comparison.reference.hamiltonian.to_dense().ravel()
+        self._add_elements(index, reference, comparison.errors.ravel(), same_atom.ravel())
         self._add_orbitals(index, comparison)
+
+    def add_crystal(self, index: int, record: Record, comparison: CrystalComparison) -> None:
+        """Take the Hamiltonian of one crystal and its bands."""
+        self._note_group(index, record)
+        self._seconds["H"].append(comparison.seconds)
+        same_atom = comparison.same_atom
+        bands = comparison.energies_predicted - comparison.energies_reference
+        for name, errors in {
+            "hamiltonian": comparison.errors,
+            "hamiltonian_onsite": comparison.errors[same_atom],
+            "hamiltonian_pair": comparison.errors[~same_atom],
+            "hamiltonian_shifted": comparison.errors_without_shift,
+            "bands": bands,
+            "bands_shifted": bands - comparison.band_shift,
+            "fermi_level": np.array([comparison.fermi_level_error]),
+        }.items():
+            if errors.size:
+                self._sums[name][index] = ErrorSums.of(errors)
+        for name, errors in crystal_shell_errors(comparison).items():
+            self._shell_sums[name].append(ErrorSums.of(errors))
+        self._smallest_overlap = min(self._smallest_overlap, comparison.smallest_overlap)
+        self._add_elements(index, comparison.reference_elements, comparison.errors, same_atom)
+        self._arrays["bands_structure"].append(np.full(len(bands), index))
+        self._arrays["bands_reference"].append(comparison.energies_reference)
+        self._arrays["bands_predicted"].append(comparison.energies_predicted)
+        if comparison.gap is not None:
+            self._sums["gap"][index] = ErrorSums.of(self._pair("gap", index, *comparison.gap))
 
     def evaluation(self, checks: Sequence[DensityCheck], provenance: Mapping[str, Any]) -> Evaluation:
         """Sum up."""
@@ -133,15 +163,15 @@ class ErrorCollector:
         self._arrays[f"{name}_predicted"].append(predicted if name == "forces" else predicted[None])
         return predicted - reference
 
-    def _add_parity(self, index: int, comparison: HamiltonianComparison) -> None:
-        reference = comparison.reference.hamiltonian.to_dense().ravel()
+    def _add_elements(self, index: int, reference: Array, errors: Array, same_atom: Array) -> None:
+        """Keep some elements for parity plots."""
         chosen = np.arange(reference.size)
         if reference.size > ELEMENTS_PER_STRUCTURE:
             chosen = np.sort(self._random.choice(reference.size, ELEMENTS_PER_STRUCTURE, replace=False))
         self._arrays["hamiltonian_structure"].append(np.full(len(chosen), index))
         self._arrays["hamiltonian_reference"].append(reference[chosen])
-        self._arrays["hamiltonian_predicted"].append(reference[chosen] + comparison.errors.ravel()[chosen])
-        self._arrays["hamiltonian_same_atom"].append(comparison.same_atom.ravel()[chosen])
+        self._arrays["hamiltonian_predicted"].append(reference[chosen] + errors[chosen])
+        self._arrays["hamiltonian_same_atom"].append(same_atom[chosen])
 
     def _add_orbitals(self, index: int, comparison: HamiltonianComparison) -> None:
         ours, theirs = comparison.predicted.orbitals, comparison.reference.orbitals

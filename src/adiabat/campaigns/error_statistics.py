@@ -11,12 +11,17 @@ from adiabat.training.metrics import UNITS as LEARNED_UNITS
 
 UNITS = {
     **LEARNED_UNITS,
-    **dict.fromkeys(("hamiltonian_onsite", "hamiltonian_pair", "hamiltonian_h0"), LEARNED_UNITS["hamiltonian"]),
+    **dict.fromkeys(
+        ("hamiltonian_onsite", "hamiltonian_pair", "hamiltonian_h0", "hamiltonian_shifted"),
+        LEARNED_UNITS["hamiltonian"],
+    ),
+    **dict.fromkeys(("bands", "bands_shifted", "fermi_level"), LEARNED_UNITS["energy"]),
     **dict.fromkeys(("orbital_energies", "orbital_energies_occupied"), LEARNED_UNITS["energy"]),
     **dict.fromkeys(("homo", "lumo", "gap", "density_energy"), LEARNED_UNITS["energy"]),
 }
 """For each quantity the unit of its errors, and that unit in ours: those of training, and what follows from H.
-``hamiltonian_h0`` is H0's own error, without a model; ``density_energy`` is E[D] of the predicted density above the
+``hamiltonian_h0`` is H0's own error, without a model; ``hamiltonian_shifted`` and ``bands_shifted`` leave out the shift
+that a crystal's H is defined up to; ``density_energy`` is E[D] of the predicted density above the
 self-consistent energy."""
 
 

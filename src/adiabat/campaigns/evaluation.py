@@ -6,13 +6,14 @@ from typing import Any, Final
 import numpy as np
 from rich.console import Console
 
+from adiabat.campaigns.crystal_errors import compare_crystals
 from adiabat.campaigns.density_check import DensityCheck, check_density, reference_engine
 from adiabat.campaigns.error_collector import ErrorCollector
 from adiabat.campaigns.evaluation_progress import evaluation_progress
 from adiabat.campaigns.evaluation_result import Evaluation
 from adiabat.campaigns.hamiltonian_errors import compare_hamiltonians
 from adiabat.campaigns.predictions import predict_surfaces
-from adiabat.core.errors import LabelError
+from adiabat.core.errors import LabelError, ModelError
 from adiabat.core.operators import BlockOperator
 from adiabat.data.record import Record
 from adiabat.models.model import Model
@@ -43,13 +44,13 @@ def evaluate(
 
     Raises:
         LabelError: there is no label that the model predicts, or Hamiltonians are of another basis.
-        ModelError: PySCF is to test densities of a model without an operator head.
+        ModelError: PySCF is to test densities of a model that does not give molecules a Hamiltonian over its H0.
         StructureError: an element that the model does not know.
     """
     records = list(records)
     model.eval()
     if n_scf:
-        model.require_operator()
+        _require_molecular_operator(model)
     surface, operators = _comparable(model, records)
     collector = ErrorCollector(group_key)
     checks: list[DensityCheck] = []
@@ -60,15 +61,27 @@ def evaluate(
             collector.add_surface(records[prediction.index], prediction)
             progress.update(task, advance=1, description="energy and forces")
         for index in operators:
+            progress.update(task, advance=1, description="Hamiltonian")
+            if model.require_operator().baseline == "two-center":
+                collector.add_crystal(index, records[index], compare_crystals(model, records[index]))
+                continue
             comparison = compare_hamiltonians(model, records[index])
             collector.add_hamiltonian(index, records[index], comparison)
-            progress.update(task, advance=1, description="Hamiltonian")
             if index in checked:
                 engine = reference_engine(model.require_operator())
                 density = comparison.predicted.density_matrix
                 checks.append(check_density(index, records[index].structure, density, engine))
                 progress.update(task, advance=1, description="SCF from the predicted density")
     return collector.evaluation(checks, dict(provenance or {}))
+
+
+def _require_molecular_operator(model: Model) -> None:
+    if model.require_operator().baseline != "minao":
+        raise ModelError(
+            "an SCF check of a model whose Hamiltonians are not PySCF's, of molecules",
+            expected="a model trained on `adiabat label --engine pyscf`, whose density PySCF can start from",
+            suggestion="leave --scf out; bands, gap and Fermi level are compared in any case",
+        )
 
 
 def _comparable(model: Model, records: Sequence[Record]) -> tuple[dict[int, frozenset[str]], list[int]]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from adiabat.models.config import ModelConfig
-from adiabat.models.layers import ScalarNetwork
+from adiabat.models.layers import ScalarNetwork, keep_float64
 
 
 class EnergyHead(nn.Module):
@@ -31,11 +31,7 @@ class EnergyHead(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "EnergyHead":
         """Keep reference energies and scale in float64 when the model is cast: float32 holds −9391 eV to 1 meV."""
-        exact = {name: buffer for name, buffer in self.named_buffers(recurse=False)}
-        super()._apply(fn, recurse)
-        for name, buffer in exact.items():
-            setattr(self, name, buffer.to(getattr(self, name).device))
-        return self
+        return keep_float64(self, lambda: super(EnergyHead, self)._apply(fn, recurse))
 
     def forward(self, history: list[Tensor], species: Tensor) -> Tensor:
         """(n_atoms,) atomic energies in eV, float64 so that large totals keep their digits."""

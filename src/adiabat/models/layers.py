@@ -1,7 +1,9 @@
 """Small layers that trunk and heads share: radial functions, scalar networks, linear maps of irreps."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -104,3 +106,12 @@ class IrrepsLinear(nn.Module):
 def l_of_component(l_max: int) -> Tensor:
     """The l of each of the (l_max + 1)² components: 0, 1, 1, 1, 2, …."""
     return torch.tensor([l for l in range(l_max + 1) for _ in range(2 * l + 1)])
+
+
+def keep_float64(module: nn.Module, cast: Callable[[], object]) -> Any:
+    """Let a module be moved and cast, but keep its own buffers in float64: for values that float32 cannot hold."""
+    exact = {name: buffer for name, buffer in module.named_buffers(recurse=False)}
+    cast()
+    for name, buffer in exact.items():
+        setattr(module, name, buffer.to(getattr(module, name).device))
+    return module

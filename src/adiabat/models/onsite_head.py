@@ -5,10 +5,12 @@ import math
 import torch
 from torch import Tensor, nn
 
+from adiabat.data.graph import Graph
 from adiabat.equivariant.clebsch_gordan import clebsch_gordan, shell_pair_to_irreps
 from adiabat.equivariant.grid_products import SphereCurl, SphereProduct
 from adiabat.models.config import OperatorConfig
 from adiabat.models.layers import IrrepsLinear, ScalarNetwork
+from adiabat.models.linear_baseline import LinearOnsite
 from adiabat.models.operator_layout import OperatorLayout
 
 _SPECIES_CHANNELS = 16
@@ -24,8 +26,9 @@ class OnsiteHead(nn.Module):
     mean: Tensor
 
     def __init__(
-        self, width_in: int, l_max: int, n_species: int, layout: OperatorLayout, config: OperatorConfig
-    ) -> None:
+        self, width_in: int, l_max: int, n_species: int, layout: OperatorLayout, config: OperatorConfig,
+        linear_cutoff: float | None,
+    ) -> None:  # fmt: skip
         super().__init__()
         channels, order = config.channels, config.order
         self.l_max, self.channels, self.order = l_max, channels, order
@@ -48,9 +51,19 @@ class OnsiteHead(nn.Module):
         self.register_buffer("to_block", rows.to(torch.get_default_dtype()), persistent=False)
         self.register_buffer("scale", torch.ones(n_species, len(rows)))
         self.register_buffer("mean", torch.zeros(n_species, len(rows)))
+        self.linear = LinearOnsite(n_species, self.n_natural, linear_cutoff) if linear_cutoff is not None else None
 
-    def forward(self, features: Tensor, species: Tensor) -> Tensor:
-        """(n_atoms, irreps, width_in) node features to (n_atoms, n_components · n_padded²) blocks [eV]."""
+    def forward(self, features: Tensor, graph: Graph, species: Tensor, vectors: Tensor) -> Tensor:
+        """Blocks of every atom.
+
+        Args:
+            features: (n_atoms, irreps, width_in) node features.
+            graph: for its pairs.
+            species: (n_atoms,) index of each atom's element.
+            vectors: (n_pairs, 3) in Å.
+
+        Returns: (n_atoms, n_components · n_padded²) in eV.
+        """
         factors = self.to_factors(features)
         products = self.product(factors)
         linear = nn.functional.pad(factors[..., : self.channels], (0, 0, 0, products.shape[1] - factors.shape[1]))
@@ -70,7 +83,17 @@ class OnsiteHead(nn.Module):
             parts.append((curls[:, : third.shape[1]] * third[:, : curls.shape[1]]).sum(1) @ pseudoscalar)
         parts += [(curls[:, l * l : (l + 1) ** 2] @ weight).flatten(1) for l, weight in enumerate(unnatural, start=1)]
         coefficients = torch.cat(parts, dim=-1) * self.scale.index_select(0, species)
-        return (coefficients + self.mean.index_select(0, species)) @ self.to_block
+        coefficients = coefficients + self.mean.index_select(0, species)
+        if self.linear is not None:
+            own = self.linear(self.linear_features(graph, species, vectors), species).to(coefficients.dtype)
+            coefficients = coefficients + nn.functional.pad(own, (0, coefficients.shape[1] - own.shape[1]))
+        return coefficients @ self.to_block
+
+    def linear_features(self, graph: Graph, species: Tensor, vectors: Tensor) -> Tensor:
+        """What the linear part is linear in; arguments as of :meth:`forward`."""
+        assert self.linear is not None
+        centre, neighbor = graph.pair_index
+        return self.linear.features(vectors, centre, species.index_select(0, neighbor), len(species))
 
 
 def _onsite_basis(layout: OperatorLayout, l_out: int) -> tuple[Tensor, list[int], list[int]]:

@@ -31,7 +31,7 @@ class OperatorHead(nn.Module):
         config: the model's.
         n_species: number of elements the model knows.
         layout: the padded orbital axis and the spin.
-        two_center: have a baseline of two-centre functions, in the place of an H0.
+        two_center: have a baseline of two-centre functions and of atoms' linear fields, in the place of an H0.
     """
 
     transpose_signs: Tensor
@@ -42,7 +42,8 @@ class OperatorHead(nn.Module):
         self.layout = layout
         reach = config.operator.pair_radius or 2 * config.cutoff
         width = config.layers * config.channels
-        self.onsite = OnsiteHead(width, config.l_max, n_species, layout, config.operator)
+        linear_cutoff = min(config.cutoff, reach) if two_center else None
+        self.onsite = OnsiteHead(width, config.l_max, n_species, layout, config.operator, linear_cutoff)
         self.pair = PairHead(width, config.l_max, n_species, layout, config.operator, reach, two_center=two_center)
         signs = torch.tensor(TRANSPOSE_SIGNS if layout.spin == "spinor" else (1.0,), dtype=torch.get_default_dtype())
         self.register_buffer("transpose_signs", signs.view(-1, 1, 1), persistent=False)
@@ -51,7 +52,7 @@ class OperatorHead(nn.Module):
         """Blocks [eV] in the laboratory frame, Hermitian by construction."""
         shape = (*self.layout.component_shape, self.layout.n_padded, self.layout.n_padded)
         features = torch.cat(history, dim=-1)
-        onsite = self.onsite(features, species).unflatten(-1, shape)
+        onsite = self.onsite(features, graph, species, vectors).unflatten(-1, shape)
         pair = self._pairs(features, graph, species, vectors, shape)
         partner = pair.index_select(0, graph.pair_reverse)
         return OperatorBlocks(

@@ -127,18 +127,25 @@ def _kinds(graph: Graph) -> set[tuple[int, ...]]:
 
 
 def _fit_onsite(model: Model, head: OnsiteHead, examples: Sequence[LabelledGraph]) -> None:
-    """Mean of the scalars and spread of every irrep, for each element and pair of shells."""
+    """Mean of the scalars, linear part, and spread of what is left of every irrep, for each element and shell pair."""
     blocks = torch.cat([example.values["onsite"].double() for example in examples])
     species = model.species(torch.cat([example.graph.atomic_numbers for example in examples]))
     coefficients = blocks.flatten(1) @ head.to_block.double().mT
+    n_scalars = head.n_natural[0]
+    for index in range(len(model.atomic_numbers)):
+        own = species == index
+        if bool(own.any()):
+            head.mean[index].zero_()
+            head.mean[index, :n_scalars].copy_(coefficients[own, :n_scalars].mean(0))
+    coefficients -= head.mean.index_select(0, species)
+    if head.linear is not None:
+        coefficients = _less_linear_part(model, head, examples, coefficients, species)
     for index in range(len(model.atomic_numbers)):
         own = coefficients[species == index]
         if not len(own):
-            head.scale[index].zero_()  # H stays H0 where nothing was learned
+            head.scale[index].zero_()  # H stays the baseline where nothing was learned
             continue
-        mean = torch.zeros_like(own[0])
-        mean[: head.n_natural[0]] = own[:, : head.n_natural[0]].mean(0)
-        squares = (own - mean).square().mean(0)
+        squares = own.square().mean(0)
         parts = []
         start = 0
         for l, count in [*enumerate(head.n_natural), *enumerate(head.n_unnatural)]:
@@ -147,8 +154,39 @@ def _fit_onsite(model: Model, head: OnsiteHead, examples: Sequence[LabelledGraph
             parts.append(over_m.sqrt().repeat(2 * l + 1))
             start += size
         scale = torch.cat(parts)
-        head.mean[index].copy_(mean)
         head.scale[index].copy_(torch.where(scale > _NEGLIGIBLE, scale, 0))
+
+
+def _less_linear_part(
+    model: Model, head: OnsiteHead, examples: Sequence[LabelledGraph], coefficients: Tensor, species: Tensor
+) -> Tensor:
+    """Fit the linear part, shift ``head.mean`` to what it leaves, and return what both leave of the coefficients."""
+    assert head.linear is not None
+    features = torch.cat(
+        [
+            head.linear_features(
+                example.graph, model.species(example.graph.atomic_numbers), model.pair_vectors(example.graph)
+            )
+            for example in examples
+        ]
+    )
+    n_natural = sum((2 * l + 1) * n for l, n in enumerate(head.n_natural))
+    n_scalars = head.n_natural[0]
+    centred = features.clone()
+    for index in range(len(model.atomic_numbers)):
+        own = species == index
+        if bool(own.any()):
+            centred[own, :, 0] -= features[own, :, 0].mean(0)
+    head.linear.fit(centred, coefficients[:, :n_natural], species)
+    left = coefficients.clone()
+    left[:, :n_natural] -= head.linear(features, species)
+    for index in range(len(model.atomic_numbers)):
+        own = species == index
+        if bool(own.any()):
+            rest = left[own, :n_scalars].mean(0)
+            head.mean[index, :n_scalars] += rest
+            left[own, :n_scalars] -= rest
+    return left
 
 
 def _fit_pairs(model: Model, head: OperatorHead, examples: Sequence[LabelledGraph]) -> None:
