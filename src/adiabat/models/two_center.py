@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-_SMOOTHING: Final = 1e-4
+_SMOOTHING: Final = 1e-6
 """Weight of the penalty against the mean weight of the data on a spline."""
 _FADE: Final = 0.06
 """Last part of the radius over which the functions are taken to zero."""
@@ -78,12 +78,9 @@ class TwoCenterFunctions(nn.Module):
         distances, values = distances[inside], values[inside]
         x = torch.from_numpy(distances / self.radius)
         interval, weights = (part.numpy() for part in spline_weights(x, self.n_intervals))
-        taper = fade(x).numpy()[:, None]
         n_splines = self.n_intervals + 3
         design = np.zeros((len(distances), n_splines))
         design[np.arange(len(distances))[:, None], interval[:, None] + np.arange(4)] = weights
-        # Where the functions fade out, the data is to be met before fading, so that the fade alone cuts it.
-        design *= np.maximum(taper, 1e-6)
         third = np.diff(np.eye(n_splines), n=3, axis=0)
         penalty = _SMOOTHING * max(len(distances), 1) / n_splines * third.T @ third
         used = amplitude > 0
