@@ -37,3 +37,12 @@ BOLTZMANN: Final[float] = constants.physical_constants["Boltzmann constant in eV
 
 MICRO_HARTREE: Final[float] = HARTREE * 1e-6
 """1 µHa in eV, the unit in which Hamiltonian errors are quoted."""
+
+HBAR2_PER_ELECTRON_MASS: Final[float] = constants.hbar**2 / constants.m_e / constants.e * 1e20
+"""ħ²/m_e in eV·Å²."""
+
+CONDUCTANCE: Final[float] = constants.e**2 / constants.hbar
+"""e²/ħ in siemens, the unit of sheet conductivities in these units."""
+
+VACUUM_PERMITTIVITY: Final[float] = constants.epsilon_0 / constants.e * 1e-10
+"""ε₀ in e/(V·Å), which is e²/(eV·Å)."""

@@ -94,6 +94,27 @@ class Crystal:
         rows = self.cell[self.periodic]
         return float(np.sqrt(np.linalg.det(rows @ rows.T))) if len(rows) else 1.0
 
+    @cached_property
+    def time_reversal_error(self) -> float:
+        """Largest element of H that differs from its time reverse, relative to the largest element.
+
+        Without spin, and for each collinear spin, the reverse is H(R)*; for spinors it is σ_y H(R)* σ_y. Where it is
+        zero, k and −k have the same energies.
+        """
+        values = self.hamiltonian.values
+        if self.spin == "spinor":
+            reverse = np.stack([values[3], -values[2], -values[1], values[0]]).conj()
+        else:
+            reverse = values.conj()
+        scale = float(np.abs(values).max(initial=0.0))
+        worst = float(np.abs(values - reverse).max(initial=0.0))
+        return max(worst / scale if scale else 0.0, float(np.abs(np.imag(self.overlap.values)).max(initial=0.0)))
+
+    @property
+    def has_time_reversal(self) -> bool:
+        """Whether k and −k have the same energies by time reversal, so that half of a mesh is enough."""
+        return self.time_reversal_error <= HERMITICITY
+
     def _check_layout(self) -> None:
         h, s = self.hamiltonian, self.overlap
         if s.spin != "none":

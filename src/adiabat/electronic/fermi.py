@@ -16,6 +16,9 @@ __all__ = ["Filling", "Smearing", "SmearingKind", "fill"]
 _COUNT: Final = 1e-9
 """Electrons to which a count is exact; rounding of k weights stays below this."""
 
+_FAR: Final = -1000.0
+"""Widths from the Fermi level beyond which every occupation is zero in float64."""
+
 _BISECTIONS: Final = 120
 """Halvings of an energy range that reach the last digit of float64 from any range."""
 
@@ -80,11 +83,9 @@ def fill(
         return Filling(fermi_level, occupations, _total(occupations, weights), True, 0.0, smearing)
 
     fermi_level = _level(energies, weights, n_electrons / max_occupation, smearing)
-    x = (fermi_level - energies) / smearing.width
+    x = _distance(energies, fermi_level, smearing)
     occupations = max_occupation * smearing.occupation(x)
-    # A dropped state is infinitely far away, where e(x) has the form ∞ · 0.
-    entropy = torch.where(torch.isfinite(x), smearing.entropy(torch.where(torch.isfinite(x), x, 0.0)), 0.0)
-    entropy_energy = smearing.width * max_occupation * _total(entropy, weights)
+    entropy_energy = smearing.width * max_occupation * _total(smearing.entropy(x), weights)
     return Filling(fermi_level, occupations, _total(occupations, weights), counts is not None, entropy_energy, smearing)
 
 
@@ -150,7 +151,12 @@ def _level(energies: Tensor, weights: Tensor, n_bands: float, smearing: Smearing
 
 
 def _counter(energies: Tensor, weights: Tensor, smearing: Smearing) -> Callable[[float], float]:
-    return lambda level: _total(smearing.occupation((level - energies) / smearing.width), weights)
+    return lambda level: _total(smearing.occupation(_distance(energies, level, smearing)), weights)
+
+
+def _distance(energies: Tensor, level: float, smearing: Smearing) -> Tensor:
+    """(μ − ε)/width, bounded: a dropped state is infinitely far away, where x exp(−x²) has the form ∞ · 0."""
+    return ((level - energies) / smearing.width).clamp(min=_FAR)
 
 
 def _middle(count: Callable[[float], float], target: float, low: float, high: float) -> float:
