@@ -14,6 +14,7 @@ from adiabat.engines.base import Engine
 from adiabat.engines.cp2k import Cp2kEngine, Cp2kXtbEngine
 from adiabat.engines.pyscf_molecule import PyscfEngine
 from adiabat.engines.tblite import TbliteEngine
+from adiabat.engines.tight_binding import TightBindingEngine
 
 
 def _effective_medium() -> AseEngine:
@@ -36,6 +37,7 @@ ENGINES: Final[Mapping[str, Callable[..., Engine]]] = {
     "gfn2": partial(TbliteEngine, "GFN2-xTB"),
     "emt": _effective_medium,
     "lj": _lennard_jones,
+    "tight-binding": TightBindingEngine,
 }
 """Engine constructors by their word on the command line."""
 
