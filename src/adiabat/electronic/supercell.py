@@ -33,7 +33,7 @@ def supercell_operator(operator: BlockOperator, repeats: Sequence[int]) -> Block
             expected="three whole numbers of at least 1",
             suggestion="write the repeats along the three lattice vectors, for instance (4, 4, 1)",
         )
-    cells = np.stack(np.indices(counts), axis=-1).reshape(-1, 3)
+    cells = _cells(counts.tolist())
     reached = cells[:, None, :] + operator.pairs[None, :, :3]
     image, within = np.divmod(reached, counts)
     strides = np.array([counts[1] * counts[2], counts[2], 1])
@@ -59,8 +59,13 @@ def supercell_positions(
     positions: npt.NDArray[np.float64], cell: npt.NDArray[np.float64], repeats: Sequence[int]
 ) -> npt.NDArray[np.float64]:
     """(n_cells · n_atoms, 3) positions [Å] in the atom order of :func:`supercell_operator`."""
-    cells = np.stack(np.indices(tuple(repeats)), axis=-1).reshape(-1, 3)
+    cells = _cells(repeats)
     return (positions[None] + (cells @ cell)[:, None]).reshape(-1, 3)
+
+
+def _cells(repeats: Sequence[int]) -> npt.NDArray[np.int64]:
+    """(n_cells, 3) in C order."""
+    return np.indices(tuple(repeats)).reshape(3, -1).T.astype(np.int64)
 
 
 def _copied_blocks(

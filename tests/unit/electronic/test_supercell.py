@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from sparse_crystals import CELL, N_ORBITALS, POSITIONS, sheet
 
 from adiabat.core.errors import ElectronicError
 from adiabat.core.operators import BlockOperator
 from adiabat.electronic.bands import solve_bands
 from adiabat.electronic.crystal import Crystal
 from adiabat.electronic.supercell import supercell_operator, supercell_positions
+from sparse_crystals import CELL, N_ORBITALS, POSITIONS, sheet
 
 
 @pytest.mark.parametrize("spin", ["none", "collinear", "spinor"])
