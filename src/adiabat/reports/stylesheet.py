@@ -73,6 +73,12 @@ summary { cursor: pointer; margin: .6rem 0; }
 .readout div { white-space: nowrap; }
 .readout dt { display: inline; color: var(--muted); }
 .readout dd { display: inline; margin: 0 0 0 .4rem; }
+.curve-view { background: var(--panel); border-radius: 6px; padding: 1rem; }
+.curve-view .plot { display: block; width: 100%; cursor: crosshair; touch-action: pan-y; background: var(--surface); }
+.curve-view .controls label { display: inline-flex; align-items: center; gap: .35rem; cursor: pointer; }
+.curve-view .sample { width: 34px; height: 12px; }
+.curve-view .controls button { min-width: 2.4rem; }
+.readout-line { font-variant-numeric: tabular-nums; min-height: 1.6em; margin: .6rem 0 0; max-width: none; }
 kbd { font: inherit; font-size: .9em; border: 1px solid var(--rule); border-radius: 3px; padding: 0 .35em; }
 footer { margin-top: 4rem; padding-top: 1.2rem; padding-bottom: 3rem; color: var(--muted); font-size: .93rem; }
 @media print {
@@ -81,7 +87,7 @@ footer { margin-top: 4rem; padding-top: 1.2rem; padding-bottom: 3rem; color: var
   body { font-size: 10.5pt; }
   h2 { break-after: avoid; margin-top: 2rem; }
   nav, .controls, .skip, .screen-only { display: none; }
-  .tiles div, .viewer { border: 1px solid var(--rule); }
+  .tiles div, .viewer, .curve-view { border: 1px solid var(--rule); }
   .panels { grid-template-columns: repeat(3, 1fr); gap: .6rem; }
   .scroll { overflow: visible; }
   table { font-size: .85rem; min-width: 0; }

@@ -1,6 +1,6 @@
 """Band structures of crystals, with Fermi level, gap, fat bands and a comparison with reference bands."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Final
@@ -15,7 +15,7 @@ from adiabat.electronic.bands import solve_bands
 from adiabat.electronic.smearing import Smearing
 from adiabat.physics.k_path import KPath
 from adiabat.simulation.crystal_electrons import CrystalElectrons
-from adiabat.simulation.crystal_states import find_level, sampling_mesh, solve_with_groups
+from adiabat.simulation.crystal_states import Watch, find_level, sampling_mesh, solve_with_groups, unwatched
 from adiabat.simulation.orbital_groups import OrbitalGroup
 
 K_SPACING: Final = 0.2
@@ -23,9 +23,6 @@ K_SPACING: Final = 0.2
 
 COMPARISON_WINDOW: Final = (-5.0, 5.0)
 """eV about the reference's Fermi level: the states that transport, optics and bonding depend on."""
-
-Watch = Callable[[str, int], Callable[[int], None] | None]
-"""Opens a progress display for a task of so many steps; returns what to call with the number done."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +44,8 @@ class BandSettings:
     window: tuple[float, float] = COMPARISON_WINDOW
 
 
-def _unwatched(_task: str, _steps: int) -> None:
-    return None
-
-
 def compute_bands(
-    electrons: CrystalElectrons, path: KPath, settings: BandSettings | None = None, watch: Watch = _unwatched
+    electrons: CrystalElectrons, path: KPath, settings: BandSettings | None = None, watch: Watch = unwatched
 ) -> BandStructure:
     """Bands along a path, and Fermi level and gap from a mesh and the path together.
 
@@ -106,7 +99,7 @@ def with_reference_bands(
     *,
     source: str,
     window: tuple[float, float] = COMPARISON_WINDOW,
-    watch: Watch = _unwatched,
+    watch: Watch = unwatched,
 ) -> BandStructure:
     """Lay reference bands over bands, and compare the two at every k of the reference.
 

@@ -34,7 +34,15 @@ _DENSE_MATRICES: Final = 12
 """Complex matrices of the size of H(k) that a dense solution with eigenvectors holds at a time."""
 
 Progress = Callable[[int], None]
-"""Called with the number of k points done."""
+"""Called with the number of steps done."""
+
+Watch = Callable[[str, int], Progress | None]
+"""Shows a task of so many steps; what it returns is told how many are done."""
+
+
+def unwatched(_task: str, _steps: int) -> Progress | None:
+    """Show nothing."""
+    return None
 
 
 @dataclass(frozen=True, eq=False)
