@@ -123,6 +123,7 @@ _ORDER: Final[dict[str, dict[int, tuple[int, ...]]]] = {
     "openmx": {0: (0,), 1: (1, 2, 0), 2: (2, 4, 0, 3, 1), 3: (6, 4, 2, 0, 1, 3, 5)},
     "siesta": _IDENTITY,
     "abacus": {0: (0,), 1: (2, 0, 1), 2: (4, 2, 0, 1, 3), 3: (6, 4, 2, 0, 1, 3, 5)},
+    "wannier90": {0: (0,), 1: (2, 0, 1), 2: (4, 2, 0, 1, 3), 3: (6, 4, 2, 0, 1, 3, 5)},
     "fhi-aims": _IDENTITY,
     "cp2k": _IDENTITY,
     "gpaw": _IDENTITY,
