@@ -70,6 +70,9 @@ class OperatorReference(FrozenConfig):
     spin: Spin = "none"
     method: str = ""
     gaussian_basis: dict[str, Any] | None = None
+    """Exponents and contractions, from which S is computed; see ``GaussianBasis.to_json``."""
+    tabulated_overlap: bool = False
+    """Whether S is looked up in tables read from the labels, where the basis functions are not known."""
 
     @property
     def level(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from adiabat.models.config import ModelConfig, OperatorReference
 from adiabat.models.energy_head import EnergyHead
 from adiabat.models.operator_head import OperatorHead
 from adiabat.models.operator_layout import OperatorBlocks, OperatorLayout, graph_pairs
+from adiabat.models.overlap_table import OverlapTable
 from adiabat.models.trunk import Trunk
 
 OUTPUTS = frozenset({"energy", "forces", "stress", "hamiltonian"})
@@ -72,6 +73,7 @@ class Model(nn.Module):
         self.trunk = Trunk(config, n_species)
         self.energy_head = EnergyHead(config, n_species) if config.energy else None
         self.operator_head: OperatorHead | None = None
+        self.overlap_table: OverlapTable | None = None
         if config.operator is not None:
             if reference is None:
                 raise ModelError(
@@ -82,6 +84,8 @@ class Model(nn.Module):
             layout = OperatorLayout(reference.orbitals, reference.spin)
             two_center = reference.baseline == "two-center"
             self.operator_head = OperatorHead(config, n_species, layout, two_center=two_center)
+            if reference.tabulated_overlap:
+                self.overlap_table = OverlapTable(n_species, layout, config.operator.pair_radius or 2 * config.cutoff)
 
     @property
     def cutoff(self) -> float:
@@ -238,10 +242,10 @@ class Model(nn.Module):
         return self.delta_hamiltonian(structure) + h0
 
     def overlap(self, structure: Structure) -> BlockOperator:
-        """Exact overlap of the basis; it is never learned.
+        """Overlap of the basis: computed from its functions, or looked up where they are not known; never learned.
 
         Raises:
-            ModelError: the basis functions are not known, only their shells.
+            ModelError: neither the basis functions nor tables are known, or two atoms are nearer than the tables go.
         """
         reference = self.require_operator()
         if reference.gaussian_basis is not None:
@@ -250,13 +254,19 @@ class Model(nn.Module):
 
             return crystal_overlap(structure, GaussianBasis.from_json(reference.gaussian_basis))
         if reference.baseline == "minao":
-            from adiabat.physics.basis import overlap  # PySCF, as above
+            from adiabat.physics.basis import overlap  # PySCF is loaded only by those who ask for S
 
             return overlap(structure, reference.basis)
+        if self.overlap_table is not None:
+            graph = build_graph(structure, self.cutoff, pair_radius=self.pair_radius, dtype=torch.float64)
+            species = self.species(graph.atomic_numbers.to(self.element_index.device)).cpu()
+            onsite, pair = self.overlap_table.cpu().blocks(graph, species, self.pair_vectors(graph))
+            pairs = graph_pairs(graph.pair_index, graph.pair_shift)
+            return self.overlap_table.layout.unpack(onsite.numpy(), pair.numpy(), structure.atomic_numbers, pairs)
         raise ModelError(
             f"a request for the overlap in basis {reference.basis!r}, of which only the shells are known",
-            expected="a model trained on labels whose provenance has the basis functions, as `adiabat label` writes",
-            suggestion="give the overlap of this structure from the code that made the labels",
+            expected="a model trained on labels with an overlap, or whose provenance has the basis functions",
+            suggestion="train with overlap labels, or give the overlap of this structure from the code of the labels",
         )
 
 

@@ -110,7 +110,8 @@ class PairHead(nn.Module):
         coefficients = torch.cat(parts, dim=-1) * scale
         if self.baseline is not None:
             missing = coefficients.shape[1] - self.n_even
-            coefficients = coefficients + nn.functional.pad(self.baseline(distances, pair), (0, missing))
+            baseline = self.baseline(distances, pair).to(coefficients.dtype)
+            coefficients = coefficients + nn.functional.pad(baseline, (0, missing))
         return coefficients @ self.to_block
 
     def _mix(self, seen: Tensor) -> Tensor:

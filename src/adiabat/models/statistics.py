@@ -16,14 +16,9 @@ from adiabat.models.model import Model
 from adiabat.models.onsite_head import OnsiteHead
 from adiabat.models.operator_head import OperatorHead
 from adiabat.models.pair_head import PairHead
+from adiabat.models.two_center import NEGLIGIBLE, exponential_fit
 from adiabat.physics.reference_energies import ReferenceEnergies, least_squares
 
-_NEGLIGIBLE = 1e-5
-"""eV; coefficients that are smaller than the reference code's own noise are predicted as zero."""
-_GENTLEST_DECAY, _STEEPEST_DECAY = 0.5, 5.0
-"""1/Å; any block of ΔH falls more than the one and less than the other (on water by 2 to 3). A narrow range of
-distances, fitted freely, may pretend to any slope; without a fall, atoms far apart would get blocks out of nothing."""
-_DISTANCE_BINS = 12
 _MAX_STRUCTURES = 500
 """About how many structures the operator's scales are read from."""
 
@@ -154,7 +149,7 @@ def _fit_onsite(model: Model, head: OnsiteHead, examples: Sequence[LabelledGraph
             parts.append(over_m.sqrt().repeat(2 * l + 1))
             start += size
         scale = torch.cat(parts)
-        head.scale[index].copy_(torch.where(scale > _NEGLIGIBLE, scale, 0))
+        head.scale[index].copy_(torch.where(scale > NEGLIGIBLE, scale, 0))
 
 
 def _less_linear_part(
@@ -204,12 +199,12 @@ def _fit_pairs(model: Model, head: OperatorHead, examples: Sequence[LabelledGrap
         own, r = coefficients[members], distances[members]
         if pair.baseline is not None:
             means = own[:, : pair.n_even]
-            pair.baseline.fit(kind, r, means, *_exponential_fit(r, np.square(means)))
+            pair.baseline.fit(kind, r, means, *exponential_fit(r, np.square(means)))
             with torch.no_grad():
                 fitted = pair.baseline(torch.from_numpy(r)[:, None], torch.full((len(r),), kind))
             own[:, : pair.n_even] -= fitted.double().numpy()
         squares = _mean_over_sides(torch.from_numpy(np.square(own)), pair).numpy()
-        amplitude, decay = _exponential_fit(r, squares)
+        amplitude, decay = exponential_fit(r, squares)
         pair.amplitude[kind].copy_(torch.from_numpy(amplitude))
         pair.decay[kind].copy_(torch.from_numpy(decay))
 
@@ -236,23 +231,3 @@ def _mean_over_sides(squares: Tensor, head: PairHead) -> Tensor:
     for part in squares[:, axial:].split([2 * n for n in head.n_pairs], dim=1):
         parts.append(part.unflatten(1, (2, -1)).mean(1, keepdim=True).expand(-1, 2, -1).flatten(1))
     return torch.cat(parts, dim=1)
-
-
-def _exponential_fit(
-    distances: npt.NDArray[np.float64], squares: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Line through log rms against distance, over bins of equal population, its slope kept within bounds."""
-    order = np.argsort(distances)
-    bins = [part for part in np.array_split(order, _DISTANCE_BINS) if len(part)]
-    centre = np.array([distances[part].mean() for part in bins])
-    rms = np.sqrt(np.array([squares[part].mean(axis=0) for part in bins]))
-    weights = np.array([len(part) for part in bins], dtype=np.float64)[:, None]
-    log_rms = np.log(np.maximum(rms, _NEGLIGIBLE))
-    centre_mean = (weights[:, 0] @ centre) / weights.sum()
-    log_mean = (weights * log_rms).sum(axis=0) / weights.sum()
-    spread = (weights[:, 0] * (centre - centre_mean) ** 2).sum()
-    slope = ((weights * (centre - centre_mean)[:, None]) * log_rms).sum(axis=0) / spread if spread > 1e-12 else 0.0
-    decay = np.clip(-slope, _GENTLEST_DECAY, _STEEPEST_DECAY) * np.ones_like(log_mean)
-    amplitude = np.exp(log_mean + decay * centre_mean)
-    present = np.sqrt(squares.mean(axis=0)) > _NEGLIGIBLE
-    return np.where(present, amplitude, 0.0), decay

@@ -11,6 +11,7 @@ that carries it smoothly over distances without data.
 Source: [slater1954]; [eilers1996] for the penalty.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -18,10 +19,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from adiabat.models.layers import keep_float64
+
 _SMOOTHING: Final = 1e-6
 """Weight of the penalty against the mean weight of the data on a spline."""
 _FADE: Final = 0.06
 """Last part of the radius over which the functions are taken to zero."""
+NEGLIGIBLE: Final = 1e-5
+"""eV; coefficients that are smaller than the reference code's own noise are predicted as zero."""
+_GENTLEST_DECAY: Final = 0.5
+_STEEPEST_DECAY: Final = 5.0
+"""1/Å; any block of ΔH falls more than the one and less than the other (on water by 2 to 3). A narrow range of
+distances, fitted freely, may pretend to any slope; without a fall, atoms far apart would get blocks out of nothing."""
+_DISTANCE_BINS = 12
 
 
 class TwoCenterFunctions(nn.Module):
@@ -41,9 +51,13 @@ class TwoCenterFunctions(nn.Module):
     def __init__(self, n_kinds: int, n_functions: int, radius: float, n_intervals: int) -> None:
         super().__init__()
         self.radius, self.n_intervals = radius, n_intervals
-        self.register_buffer("amplitude", torch.zeros(n_kinds, n_functions))
-        self.register_buffer("decay", torch.zeros(n_kinds, n_functions))
-        self.register_buffer("spline", torch.zeros(n_kinds, n_intervals + 3, n_functions))
+        self.register_buffer("amplitude", torch.zeros(n_kinds, n_functions, dtype=torch.float64))
+        self.register_buffer("decay", torch.zeros(n_kinds, n_functions, dtype=torch.float64))
+        self.register_buffer("spline", torch.zeros(n_kinds, n_intervals + 3, n_functions, dtype=torch.float64))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TwoCenterFunctions":
+        """Stay in float64: what it gives is most of an operator."""
+        return keep_float64(self, lambda: super(TwoCenterFunctions, self)._apply(fn, recurse))
 
     def forward(self, distances: Tensor, kinds: Tensor) -> Tensor:
         """Values in the unit of the labels.
@@ -52,8 +66,9 @@ class TwoCenterFunctions(nn.Module):
             distances: (n, 1) in Å.
             kinds: (n,) ordered pair of elements.
 
-        Returns: (n, n_functions).
+        Returns: (n, n_functions), float64.
         """
+        distances = distances.double()
         interval, weights = spline_weights(distances.squeeze(-1) / self.radius, self.n_intervals)
         rows = (kinds * (self.n_intervals + 3) + interval).unsqueeze(-1) + torch.arange(4, device=kinds.device)
         controls = self.spline.flatten(0, 1)[rows]
@@ -112,3 +127,33 @@ def fade(x: Tensor) -> Tensor:
     """1 up to x = 1 − 0.06, then to 0 at 1 with two continuous derivatives, and 0 beyond."""
     s = ((1 - x) / _FADE).clamp(0, 1)
     return s**3 * (10 - 15 * s + 6 * s**2)
+
+
+def exponential_fit(
+    distances: npt.NDArray[np.float64], squares: npt.NDArray[np.float64], *, negligible: float = NEGLIGIBLE
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Amplitude and decay of a · exp(−b r) through the root mean square of some values.
+
+    A line through log rms against distance, over bins of equal population, its slope kept within bounds.
+
+    Args:
+        distances: (n,) in Å.
+        squares: (n, n_functions) squared values.
+        negligible: root mean square below which a function is none, in the unit of the values.
+
+    Returns: (n_functions,) amplitudes, zero for what is negligible, and (n_functions,) decays [1/Å].
+    """
+    order = np.argsort(distances)
+    bins = [part for part in np.array_split(order, _DISTANCE_BINS) if len(part)]
+    centre = np.array([distances[part].mean() for part in bins])
+    rms = np.sqrt(np.array([squares[part].mean(axis=0) for part in bins]))
+    weights = np.array([len(part) for part in bins], dtype=np.float64)[:, None]
+    log_rms = np.log(np.maximum(rms, negligible))
+    centre_mean = (weights[:, 0] @ centre) / weights.sum()
+    log_mean = (weights * log_rms).sum(axis=0) / weights.sum()
+    spread = (weights[:, 0] * (centre - centre_mean) ** 2).sum()
+    slope = ((weights * (centre - centre_mean)[:, None]) * log_rms).sum(axis=0) / spread if spread > 1e-12 else 0.0
+    decay = np.clip(-slope, _GENTLEST_DECAY, _STEEPEST_DECAY) * np.ones_like(log_mean)
+    amplitude = np.exp(log_mean + decay * centre_mean)
+    present = np.sqrt(squares.mean(axis=0)) > negligible
+    return np.where(present, amplitude, 0.0), decay

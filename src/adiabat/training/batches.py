@@ -133,7 +133,8 @@ def _example(record: Record, model: Model, config: TargetsConfig, name: str, dty
             masks |= {"onsite": parts.onsite_mask, "pair": parts.pair_mask}
             counts[target] = parts.n_entries
             if config.hamiltonian is not None and config.hamiltonian.remove_shift:
-                overlaps = overlap_blocks(record, model, graph, dtype)
+                assert model.operator_layout is not None
+                overlaps = overlap_blocks(record, model.operator_layout, graph, dtype)
                 values |= {"onsite_overlap": overlaps[0], "pair_overlap": overlaps[1]}
             continue
         precision = torch.float64 if target == "energy" else dtype

@@ -90,7 +90,7 @@ def operator_targets(record: Record, model: Model, graph: Graph, dtype: torch.dt
     )
 
 
-def overlap_blocks(record: Record, model: Model, graph: Graph, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def overlap_blocks(record: Record, layout: OperatorLayout, graph: Graph, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Padded blocks of S of one record, on-site and pairs, with a spin axis as those of H have; zeros without a label.
 
     They are what a common shift of all energies adds to H: S to each block of ↑ and ↓, and to H₀ of spinors.
@@ -98,7 +98,7 @@ def overlap_blocks(record: Record, model: Model, graph: Graph, dtype: torch.dtyp
     Raises:
         LabelError: H without S.
     """
-    layout = OperatorLayout(model.require_operator().orbitals)
+    spatial = OperatorLayout(layout.basis)
     numbers = record.structure.atomic_numbers
     pairs = graph_pairs(graph.pair_index, graph.pair_shift)
     if "hamiltonian" in record.labels:
@@ -109,11 +109,10 @@ def overlap_blocks(record: Record, model: Model, graph: Graph, dtype: torch.dtyp
                 expected="both: the shift that is removed is a multiple of the overlap",
                 suggestion="label the overlap as well, or set targets.hamiltonian.remove_shift: false",
             )
-        parts = layout.pack(_with_far_pairs(overlap, record, pairs), numbers, pairs)
+        parts = spatial.pack(_with_far_pairs(overlap, record, pairs), numbers, pairs)
     else:
         parts = tuple(np.zeros((n, layout.n_padded, layout.n_padded)) for n in (len(numbers), len(pairs)))
-    spin = model.require_operator().spin
-    weights = {"none": None, "collinear": (1.0, 1.0), "spinor": (1.0, 0.0, 0.0, 0.0)}[spin]
+    weights = {"none": None, "collinear": (1.0, 1.0), "spinor": (1.0, 0.0, 0.0, 0.0)}[layout.spin]
     tensors = [torch.from_numpy(part).to(dtype) for part in parts]
     if weights is not None:
         tensors = [part[:, None] * torch.tensor(weights, dtype=dtype).view(-1, 1, 1) for part in tensors]

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from ase.data import chemical_symbols
+from torch import Tensor
 
 from adiabat.core.errors import ConfigError, LabelError, ModelError
 from adiabat.core.operators import BlockOperator, Spin
 from adiabat.core.orbitals import OrbitalBasis
+from adiabat.data.graph import Graph, build_graph
 from adiabat.data.record import Provenance, Record
 from adiabat.data.store import DatasetStore
 from adiabat.models.config import LEVEL_KEYS, ModelConfig, OperatorReference, level_of
@@ -24,8 +26,10 @@ from adiabat.physics.reference_energies import ReferenceEnergies, given, isolate
 from adiabat.training.batches import TARGETS, Example, build_examples
 from adiabat.training.config import DataConfig, LoopConfig, TargetsConfig, TrainConfig
 from adiabat.training.frames import Frame, Frames, load_frames
-from adiabat.training.operator_targets import label_reach
+from adiabat.training.operator_targets import label_reach, overlap_blocks
 
+_OVERLAP_RECORDS = 200
+"""About how many structures the tables of S are read from."""
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -67,6 +71,8 @@ def prepare(config: TrainConfig) -> TrainingSetup:
     model = create_model(architecture, config.training, [*records, *(frame.record for frame in frames.validation)])
     train = _examples(frames.train, model, targets)
     statistics = fit_statistics(model, train, reference_energies(config.data, model.atomic_numbers))
+    if model.overlap_table is not None:
+        statistics["overlap_error"] = fit_overlap(model, records)
     return TrainingSetup(
         model=model,
         targets=targets,
@@ -194,6 +200,26 @@ def operator_reference(records: Sequence[Record]) -> OperatorReference:
     return _with_h0(with_h0, basis) if with_h0 else _without_h0(labelled, basis)
 
 
+def fit_overlap(model: Model, records: Sequence[Record]) -> float:
+    """Read the tables of S from the labels.
+
+    Returns: the largest error of an element of S on the records that they were read from.
+    """
+    assert model.overlap_table is not None
+    labelled = [record for record in records if "hamiltonian" in record.labels]
+    chosen = labelled[:: max(1, -(-len(labelled) // _OVERLAP_RECORDS))]
+    tabulated: list[tuple[Graph, Tensor, Tensor, Tensor, Tensor]] = []
+    for record in chosen:
+        graph = build_graph(record.structure, model.cutoff, pair_radius=model.pair_radius, dtype=torch.float64)
+        species = model.species(graph.atomic_numbers.to(model.element_index.device)).cpu()
+        onsite, pair = overlap_blocks(record, model.overlap_table.layout, graph, torch.float64)
+        tabulated.append((graph, species, model.pair_vectors(graph), onsite, pair))
+    table = model.overlap_table.cpu()
+    error = table.fit(tabulated)
+    table.to(model.element_index.device)
+    return error
+
+
 def _with_h0(labelled: Sequence[Record], basis: OrbitalBasis | None) -> OperatorReference:
     levels = [dict(level) for level in {tuple(level_of(record.provenance.settings).items()) for record in labelled}]
     if len(levels) != 1 or set(levels[0]) != set(LEVEL_KEYS):
@@ -226,6 +252,7 @@ def _without_h0(labelled: Sequence[Record], basis: OrbitalBasis | None) -> Opera
     return OperatorReference(
         basis=basis.name, orbital_basis=basis.to_json(), baseline="two-center", spin=spins[0], method=methods[0],
         xc=str(labelled[0].provenance.settings.get("xc", "")), gaussian_basis=gaussian,
+        tabulated_overlap=gaussian is None and all("overlap" in record.labels for record in labelled),
     )  # fmt: skip
 
 
