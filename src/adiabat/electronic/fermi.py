@@ -1,6 +1,6 @@
 """The Fermi level of a crystal, from the number of its electrons."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -100,13 +100,9 @@ def insulating_counts(energies: Tensor, n_electrons: float, max_occupation: int)
     total = n_electrons / max_occupation
     if abs(total - round(total)) > _COUNT:
         return None
-    n_states = energies.shape[-1]
     # At most one way of sharing the electrons between the channels puts all occupied states below all empty ones.
-    for counts in _shares(round(total), energies.shape[0], n_states):
-        top, bottom = band_edges(energies, counts)
-        if bool(torch.isfinite(top).any()) and float(top.max()) < float(bottom.min()):
-            return counts
-    return None
+    gaps = _gaps_of_shares(energies, round(total))
+    return next((counts for counts, gap in gaps if gap > 0), None)
 
 
 def band_edges(energies: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
@@ -117,12 +113,21 @@ def band_edges(energies: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
     return padded.gather(-1, place).squeeze(-1), padded.gather(-1, place + 1).squeeze(-1)
 
 
-def _shares(total: int, n_channels: int, n_states: int) -> list[list[int]]:
+def _gaps_of_shares(energies: Tensor, total: int) -> Iterator[tuple[list[int], float]]:
+    """Gap above the occupied bands [eV] for each way of sharing ``total`` bands between the channels."""
+    n_channels, _, n_states = energies.shape
+    below = torch.full((n_channels, 1), -torch.inf, dtype=energies.dtype)
+    tops = torch.cat([below, energies.amax(dim=1)], dim=1).tolist()
+    bottoms = torch.cat([energies.amin(dim=1), -below], dim=1).tolist()
     if n_channels == 1:
-        return [[total]] if total <= n_states else []
-    # The even share first: it is the most common.
-    ups = sorted(range(max(0, total - n_states), min(total, n_states) + 1), key=lambda up: abs(2 * up - total))
-    return [[up, total - up] for up in ups]
+        shares = [[total]] if total <= n_states else []
+    else:
+        # The even share first: it is the most common.
+        ups = range(max(0, total - n_states), min(total, n_states) + 1)
+        shares = [[up, total - up] for up in sorted(ups, key=lambda up: abs(2 * up - total))]
+    for counts in shares:
+        top = max(tops[channel][count] for channel, count in enumerate(counts))
+        yield counts, min(bottoms[channel][count] for channel, count in enumerate(counts)) - top
 
 
 def _total(per_state: Tensor, weights: Tensor) -> float:
@@ -188,8 +193,5 @@ def metal_reason(energies: Tensor, n_electrons: float, max_occupation: int) -> s
     total = n_electrons / max_occupation
     if abs(total - round(total)) > _COUNT:
         return f"{n_electrons:g} electrons fill {total:g} bands, not a whole number"
-    shares = _shares(round(total), energies.shape[0], energies.shape[-1])
-    gaps = [float(bottom.min() - top.max()) for top, bottom in (band_edges(energies, share) for share in shares)]
-    best = max(range(len(gaps)), key=gaps.__getitem__)
-    bands = " + ".join(map(str, shares[best]))
-    return f"occupied and empty bands ({bands} occupied) overlap by {-gaps[best]:.4g} eV"
+    counts, gap = max(_gaps_of_shares(energies, round(total)), key=lambda share: share[1])
+    return f"occupied and empty bands ({' + '.join(map(str, counts))} occupied) overlap by {-gap:.4g} eV"

@@ -47,6 +47,31 @@ def orbital_weights(
     return weights[:, :, : crystal.n_orb] + weights[:, :, crystal.n_orb :]
 
 
+def spin_expectation(states: BandStates, crystal: Crystal) -> Float[Tensor, "n_k n_states 3"]:
+    """Spin ⟨σ⟩ of spinor states along x, y, z, each from −1 to 1; zero for dropped states.
+
+    Args:
+        states: bands with coefficients.
+        crystal: that they were solved for, with a spinor H.
+
+    Raises:
+        ElectronicError: an H without spinors, or bands without coefficients.
+    """
+    if crystal.spin != "spinor":
+        raise ElectronicError(
+            f"the spin direction of states of an H with spin layout {crystal.spin!r}",
+            expected="a spinor H",
+            suggestion="without spin it is undefined; collinear channels 0 and 1 are ↑ and ↓",
+        )
+    n_orb = crystal.n_orb
+    up, down = states.require_coefficients()[0].split(n_orb, dim=1)
+    s = CrystalMatrices(crystal).overlap(states.k_frac)[:, :n_orb, :n_orb]
+    # ⟨σ_x⟩ + i⟨σ_y⟩ = 2 C↑† S C↓.
+    flip = 2 * torch.einsum("kmn,kmn->kn", up.conj(), s @ down)
+    z = torch.einsum("kmn,kmn->kn", up.conj(), s @ up) - torch.einsum("kmn,kmn->kn", down.conj(), s @ down)
+    return torch.stack([flip.real, flip.imag, z.real], dim=-1)
+
+
 def grouped_weights(
     weights: Float[Tensor, "n_channels n_k n_orb n_states"], groups: npt.NDArray[np.int64], n_groups: int | None = None
 ) -> Float[Tensor, "n_channels n_k n_groups n_states"]:

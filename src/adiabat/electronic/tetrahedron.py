@@ -96,20 +96,33 @@ def integrated_states(
         max_occupation: electrons that one state holds.
         projections: share of each group in each state.
     """
-    values, weights = _corner_values(energies, simplices, projections)
-    n_channels, n_groups = weights.shape[0], weights.shape[-1]
+    n_channels, _, n_states = energies.shape
+    n_groups = 1 if projections is None else projections.shape[2]
+    corners = simplices.corners
     total = torch.zeros(n_channels, n_groups, len(levels), dtype=torch.float64)
     for channel in range(n_channels):
-        ordered, shares = _sorted(values[channel], weights[channel])
-        top, by_top = ordered[:, -1].sort()
-        whole = torch.cat([shares.new_zeros(1, n_groups), shares.mean(dim=1)[by_top].cumsum(dim=0)])
-        full = torch.searchsorted(top, levels, right=True)
-        for place, level in enumerate(levels.tolist()):
-            cut = _active(ordered, level)
-            below = _below(ordered[cut], level)
-            total[channel, :, place] = whole[full[place]] + torch.einsum("sv,svg->g", below, shares[cut])
-    total *= max_occupation / len(simplices.corners)
+        for state in range(n_states):
+            ordered, order = energies[channel, corners, state].sort(dim=1)
+            shares = torch.ones(*ordered.shape, 1, dtype=torch.float64)
+            if projections is not None:
+                shares = projections[channel, corners.gather(1, order), :, state]
+            total[channel] += _integrate(ordered, shares, levels)
+    total *= max_occupation / len(corners)
     return total.squeeze(1) if projections is None else total
+
+
+def _integrate(ordered: Tensor, shares: Tensor, levels: Tensor) -> Tensor:
+    """(n_groups, n_levels) integral of one band's shares below each level, in volumes of a simplex."""
+    # Simplices that are wholly below, from a running sum; those that the level cuts, one level at a time.
+    top, by_top = ordered[:, -1].sort()
+    whole = torch.cat([shares.new_zeros(1, shares.shape[-1]), shares.mean(dim=1)[by_top].cumsum(dim=0)])
+    total = whole[torch.searchsorted(top, levels, right=True)].mT.clone()
+    crossed = torch.nonzero((levels >= ordered[:, 0].min()) & (levels < top[-1])).flatten()
+    for place in crossed.tolist():
+        level = float(levels[place])
+        cut = _active(ordered, level)
+        total[:, place] += torch.einsum("sv,svg->g", _below(ordered[cut], level), shares[cut])
+    return total
 
 
 def tetrahedron_dos(
@@ -225,21 +238,6 @@ def tetrahedron_occupations(
                 weight = weight.index_put((cut,), density.unsqueeze(1) * spread, accumulate=True)
             total[channel, :, state].index_add_(0, corners.gather(1, order).flatten(), weight.flatten())
     return total * max_occupation / len(corners)
-
-
-def _corner_values(energies: Tensor, simplices: Simplices, projections: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Energies (n_channels, n, d + 1) and shares (n_channels, n, d + 1, n_groups) of all states at all corners."""
-    n_channels, corners = energies.shape[0], simplices.corners
-    values = energies[:, corners].movedim(-1, 1).reshape(n_channels, -1, corners.shape[1])
-    if projections is None:
-        return values, torch.ones(*values.shape, 1, dtype=torch.float64)
-    shares = projections[:, corners].movedim(-1, 1)
-    return values, shares.reshape(n_channels, -1, corners.shape[1], projections.shape[2])
-
-
-def _sorted(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    ordered, order = values.sort(dim=-1)
-    return ordered, weights.gather(1, order.unsqueeze(-1).expand_as(weights))
 
 
 def _active(ordered: Tensor, level: float) -> Tensor:

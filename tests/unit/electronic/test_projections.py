@@ -6,8 +6,8 @@ import torch
 
 from adiabat.core.errors import ElectronicError
 from adiabat.electronic.bands import solve_bands
-from adiabat.electronic.crystal import Crystal
-from adiabat.electronic.projections import grouped_weights, orbital_weights
+from adiabat.electronic.crystal import Crystal, crystal_from_matrices
+from adiabat.electronic.projections import grouped_weights, orbital_weights, spin_expectation
 from known_crystals import changed_basis, graphene, random_change, random_matrices, spin_orbit_crystal
 
 K = np.random.default_rng(0).random((4, 3))
@@ -47,3 +47,24 @@ def test_groups_are_added_up() -> None:
     assert not grouped[:, :, 0].any()
     with pytest.raises(ElectronicError, match="2 group labels for 3 orbitals"):
         grouped_weights(weights, np.array([0, 1]))
+
+
+def test_spins_of_a_rotated_field_point_along_it() -> None:
+    # One orbital in a field b·σ: the lower state's spin is −b.
+    field = np.array([0.3, -0.5, 0.8])
+    x, y, z = field
+    blocks = [np.array([z, x - 1j * y, x + 1j * y, -z]).reshape(4, 1, 1)]
+    crystal = crystal_from_matrices([(0, 0, 0)], blocks, np.eye(3), 1.0, spin="spinor")
+    spins = spin_expectation(solve_bands(crystal, K, coefficients=True), crystal)
+    direction = torch.from_numpy(field / np.linalg.norm(field))
+    torch.testing.assert_close(spins[0], torch.stack([-direction, direction]), atol=1e-12, rtol=0)
+
+
+def test_spins_are_opposite_at_opposite_k() -> None:
+    crystal = spin_orbit_crystal()
+    here, there = (spin_expectation(solve_bands(crystal, k, coefficients=True), crystal) for k in (K, -K))
+    torch.testing.assert_close(there, -here, atol=1e-11, rtol=0)
+    assert float(here.norm(dim=-1).max()) <= 1 + 1e-12
+    assert float(here.norm(dim=-1).max()) > 0.1
+    with pytest.raises(ElectronicError, match="'none'"):
+        spin_expectation(solve_bands(graphene(), K, coefficients=True), graphene())
