@@ -58,20 +58,25 @@ class TimedTrainer(Trainer):
     DeePTB schedules by epochs alone, which cannot be known to end at a given time.
     """
 
-    def begin(self, minutes: float, lr: float, last_lr: float, log: Path) -> None:
-        """Start the clock; each epoch adds a line to ``log``."""
-        self.seconds, self.lr, self.last_lr, self.log = 60 * minutes, lr, last_lr, log
+    def begin(self, minutes: float, wall_minutes: float, settings: dict[str, Any], log: Path) -> None:
+        """Start the clocks; each epoch adds a line to ``log``."""
+        self.minutes, self.wall_minutes, self.log = minutes, wall_minutes, log
+        self.lr, self.last_lr = settings["lr"], settings["last_lr"]
         self.losses: list[float] = []
         self.curve: list[dict[str, float]] = []
-        self.began = time.process_time()
+        self.began, self.wall_began = time.process_time(), time.perf_counter()
 
     def spent(self) -> float:
-        """CPU seconds of training so far."""
-        return time.process_time() - self.began
+        """CPU minutes of training so far."""
+        return (time.process_time() - self.began) / 60
+
+    def wall(self) -> float:
+        """Wall minutes of training so far."""
+        return (time.perf_counter() - self.wall_began) / 60
 
     def iteration(self, batch: Any, ref_batch: Any = None) -> torch.Tensor:
         """One step at the learning rate of this moment: half a cosine from ``lr`` to ``last_lr`` times it."""
-        share = self.spent() / self.seconds
+        share = max(self.spent() / self.minutes, self.wall() / self.wall_minutes)
         if share >= 1:
             raise TimeUpError
         decay = self.last_lr + (1 - self.last_lr) * (1 + math.cos(math.pi * share)) / 2
@@ -84,7 +89,12 @@ class TimedTrainer(Trainer):
     def epoch(self) -> None:
         """One pass over the training cells, and its mean loss [eV]."""
         super().epoch()
-        row = {"epoch": self.ep, "cpu_s": self.spent(), "loss": float(np.mean(self.losses)), "iterations": self.iter}
+        row = {
+            "epoch": self.ep,
+            "cpu_s": 60 * self.spent(),
+            "loss": float(np.mean(self.losses)),
+            "iterations": self.iter,
+        }
         self.curve.append({name: round(value, 6) for name, value in row.items()})
         self.losses = []
         with self.log.open("a") as file:
@@ -122,9 +132,9 @@ def options(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def train(
-    config: dict[str, Any], settings: dict[str, Any], directory: Path, minutes: float
+    config: dict[str, Any], settings: dict[str, Any], directory: Path, minutes: float, wall_minutes: float
 ) -> tuple[Any, TimedTrainer]:
-    """The model after so many CPU minutes, and its trainer."""
+    """The model after so many CPU minutes, or wall minutes where those end first, and its trainer."""
     setup_seed(seed=config["common_options"]["seed"])
     data_set = load(config, directory, "learn")
     model = build_model(model_options=config["model_options"], common_options=config["common_options"])
@@ -135,7 +145,7 @@ def train(
         model=model,
         train_datasets=data_set,
     )
-    trainer.begin(minutes, settings["lr"], settings["last_lr"], directory / "curve.jsonl")
+    trainer.begin(minutes, wall_minutes, settings, directory / "curve.jsonl")
     with contextlib.suppress(TimeUpError):
         trainer.run(config["train_options"]["num_epoch"])
     return model, trainer
@@ -160,6 +170,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("directory", type=Path, help="working directory; emptied first")
     parser.add_argument("--minutes", type=float, required=True, help="CPU minutes of training, all threads together")
+    parser.add_argument("--wall-minutes", type=float, default=math.inf, help="end after these if they end first")
     parser.add_argument("--threads", type=int, default=1, help="set OMP_NUM_THREADS to the same")
     parser.add_argument(
         "--settings", default="{}", help="JSON that replaces entries of SETTINGS, its embedding by entry"
@@ -182,9 +193,8 @@ def main() -> None:
     conversion = round_trip(config, arguments.directory, "score", cells)
     print(f"conversion: {conversion}", flush=True)
 
-    wall = time.perf_counter()
-    model, trainer = train(config, settings, arguments.directory, arguments.minutes)
-    wall = time.perf_counter() - wall
+    model, trainer = train(config, settings, arguments.directory, arguments.minutes, arguments.wall_minutes)
+    cpu_minutes, wall_minutes = trainer.spent(), trainer.wall()
     torch.save(model.state_dict(), arguments.directory / "model.pth")
     began = time.process_time()
     predictions = predict(model, load(config, arguments.directory, "score"), score)
@@ -193,8 +203,8 @@ def main() -> None:
         "scored_on": "training cells held back" if arguments.validate else "held-out cells",
         **circumstances(("dptb", "torch", "e3nn", "torch_scatter", "numpy")),
         "threads": arguments.threads,
-        "cpu_minutes": trainer.spent() / 60,
-        "wall_minutes": wall / 60,
+        "cpu_minutes": cpu_minutes,
+        "wall_minutes": wall_minutes,
         "prediction_cpu_s": time.process_time() - began,
         "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2,
         "n_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
