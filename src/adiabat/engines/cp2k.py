@@ -156,6 +156,7 @@ class Cp2kBase(Engine):
         inside, cells = wrapped(structure)
         program = find_program(self.program)
         answer = run_cp2k(inside, task, program, files, self.timeout, n_orbitals)
+        _check_orbitals(answer.text, structure, basis, n_electrons)
         labels = _read_labels(answer, structure.n_atoms, targets)
         if answer.matrices is not None:
             own = unwrapped(answer.matrices, inside, cells)
@@ -296,6 +297,18 @@ class Cp2kXtbEngine(Cp2kBase):
 
     def _gaussian_basis(self, elements: Sequence[int]) -> GaussianBasis | None:
         return None
+
+
+def _check_orbitals(text: str, structure: Structure, basis: OrbitalBasis, n_electrons: float) -> None:
+    """CP2K tells its own orbitals and electrons; that they are those we think of is not left to trust."""
+    ours = {symbol: basis.of(int(z)) for symbol, z in zip(structure.symbols, structure.atomic_numbers, strict=True)}
+    theirs, count = cp2k_output.printed_shells(text), cp2k_output.printed_electrons(text)
+    if ours != theirs or count != n_electrons:
+        raise EngineError(
+            f"CP2K on {structure.formula} with shells {theirs} and {count} electrons",
+            expected=f"shells {ours} and {n_electrons:g} electrons",
+            suggestion="this version of CP2K has another basis under this name; report it to us",
+        )
 
 
 def _n_added(n_orbitals: int, n_electrons: float, spin: int) -> int:

@@ -131,9 +131,11 @@ def load_basis(
 
 def _pick(z: int, name: str, names: dict[str, str], n_electrons: int, files: list[str]) -> str:
     """The entry that is meant for this pseudopotential, under one header whatever aliases the file gives it."""
-    exact = name if _VALENCE.search(name) else f"{name}-q{n_electrons}"
+    named = _VALENCE.search(name)
+    exact = name if named else f"{name}-q{n_electrons}"
+    found = None
     if exact in names:
-        found = names[exact]
+        found = names[exact] if named is None or int(named[1]) == n_electrons else None
     elif name in names and _electrons_of(names[name], names) in (n_electrons, None):
         found = names[name]
     else:

@@ -18,6 +18,9 @@ _NOT_CONVERGED: Final = re.compile(r"SCF run NOT converged", re.I)
 _STEP: Final = re.compile(r"^ +\d+ \S+?/Diag\. *\S+ +\S+ +(\S+) +\S+ +\S+$", re.M)
 _FORCES: Final = re.compile(r"^ ATOMIC FORCES in \[a\.u\.\]\n\n *# Atom.*\n((?: +\d+ +\d+ +[A-Z].*\n)+)", re.M)
 _STRESS: Final = re.compile(r"^ STRESS\| Analytical stress tensor \[GPa\]\n.*\n((?: STRESS\| +[xyz] .*\n){3})", re.M)
+_KIND: Final = re.compile(r"^ +\d+\. Atomic kind: (\S+) +Number of atoms:", re.M)
+_SHELL: Final = re.compile(r"^ +(\d+) +(\d+) +\d([spdfg])\S* +-?\d+\.\d+ +-?\d+\.\d+$", re.M)
+_ELECTRONS: Final = re.compile(r"^ Number of electrons: +(\d+)$", re.M)
 _NUMBER: Final = re.compile(r"[-+]?\d+\.\d+(?:[EeDd][-+]?\d+)?")
 
 
@@ -47,11 +50,27 @@ def abort_message(text: str) -> str | None:
     for box in boxes:
         if "[ABORT]" not in box and "\\___/" not in box:
             continue
-        # The art of the box is at most 16 columns wide, and the place in CP2K's source stands in its last line.
-        words = [line[2:-1][16:].strip() for line in box.splitlines()]
+        # The art of the box is at most 15 columns wide, and the place in CP2K's source stands in its last line.
+        words = [line[2:-1][15:].strip() for line in box.splitlines()]
         said = " ".join(word for word in words if word)
         return re.sub(r"\s+\S+\.F:\d+$", "", said).strip() or "no reason"
     return None
+
+
+def printed_shells(text: str) -> dict[str, tuple[int, ...]]:
+    """Angular momenta of the shells of each kind of atom, in CP2K's order."""
+    parts = _KIND.split(text)[1:]
+    shells: dict[str, tuple[int, ...]] = {}
+    for kind, part in zip(parts[::2], parts[1::2], strict=True):
+        rows = dict.fromkeys((int(a), int(b), letter) for a, b, letter in _SHELL.findall(part))
+        shells[kind] = tuple("spdfg".index(letter) for _set, _shell, letter in rows)
+    return shells
+
+
+def printed_electrons(text: str) -> int:
+    """Electrons that CP2K counts, of both spins."""
+    before_scf = text.split(" SCF WAVEFUNCTION OPTIMIZATION")[0]
+    return sum(int(count) for count in _ELECTRONS.findall(before_scf))
 
 
 def energy(text: str) -> float:

@@ -89,7 +89,7 @@ def _check_end(structure: Structure, task: Cp2kTask, exit_code: int, text: str, 
         raise EngineError(
             f"CP2K on {structure.formula}, which gives up: {given_up}",
             expected="a structure and settings that it can compute",
-            suggestion="see CP2K's words; a k-mesh, basis or element that it does not have is the usual reason",
+            suggestion="see CP2K's words; an odd number of electrons wants --smearing 0.1 (a metal) or --spin 1",
         )
     if exit_code != 0 or "PROGRAM ENDED AT" not in text or not state.converged:
         last = (errors.strip() or text.strip())[-_TAIL:]
