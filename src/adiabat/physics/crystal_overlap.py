@@ -1,4 +1,4 @@
-"""The exact overlap S(R) of any structure in a Gaussian basis, periodic or not.
+"""The exact overlap S(R), and position r(R), of any structure in a Gaussian basis, periodic or not.
 
 S follows from the positions alone, so it is computed and never learned, and never cut shorter than the basis reaches.
 """
@@ -9,7 +9,7 @@ import numpy.typing as npt
 from adiabat.core.operators import BlockOperator
 from adiabat.data.structure import Structure
 from adiabat.physics.gaussian_basis import GaussianBasis
-from adiabat.physics.gaussian_integrals import overlap_blocks
+from adiabat.physics.gaussian_integrals import dipole_blocks, overlap_blocks
 
 
 def crystal_overlap(
@@ -48,6 +48,37 @@ def crystal_overlap(
         blocks = overlap_blocks(basis.sets(z_i), basis.sets(z_j), vectors[rows]).reshape(len(rows), -1)
         values[offsets[rows][:, None] + np.arange(blocks.shape[1])] = blocks
     return BlockOperator(pairs, offsets.astype(np.int64), values, n_orbitals)
+
+
+def crystal_position(
+    structure: Structure, basis: GaussianBasis, overlap: BlockOperator
+) -> tuple[BlockOperator, BlockOperator, BlockOperator]:
+    """Matrix elements ⟨0μ|r|Rν⟩ of the position along x, y, z [Å], over the pairs of the overlap.
+
+    What optics and Berry curvature need beside H and S. The origin is that of the positions.
+
+    Args:
+        structure: its cell counts along periodic directions only.
+        basis: covers every element.
+        overlap: S of the structure in this basis.
+
+    Raises:
+        BasisError: the basis lacks an element.
+    """
+    numbers, pairs = structure.atomic_numbers, overlap.pairs
+    i, j = pairs[:, 3], pairs[:, 4]
+    vectors = structure.positions[j] - structure.positions[i] + pairs[:, :3] @ structure.cell
+    values = np.empty((3, len(overlap.values)))
+    species = np.stack([numbers[i], numbers[j]], axis=1)
+    for z_i, z_j in np.unique(species, axis=0):
+        rows = np.flatnonzero((species == (z_i, z_j)).all(axis=1))
+        blocks = dipole_blocks(basis.sets(z_i), basis.sets(z_j), vectors[rows]).reshape(3, len(rows), -1)
+        # Dipoles count from the first atom of a pair: its place times the overlap of the two orbitals moves them.
+        overlaps = overlap_blocks(basis.sets(z_i), basis.sets(z_j), vectors[rows]).reshape(len(rows), -1)
+        places = overlap.offsets[rows][:, None] + np.arange(blocks.shape[2])
+        values[:, places] = blocks + structure.positions[i[rows]].T[:, :, None] * overlaps
+    x, y, z = (overlap.with_values(part) for part in values)
+    return x, y, z
 
 
 def overlapping_pairs(structure: Structure, basis: GaussianBasis, threshold: float = 1e-10) -> npt.NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Overlap integrals of contracted Gaussians in closed form, for many pairs of atoms at once.
+"""Overlap and dipole integrals of contracted Gaussians in closed form, for many pairs of atoms at once.
 
 A shell is Σ_a c_a N_a r^l Y_lm exp(−a r²). The product of two Gaussians is a Gaussian, and the integral over it
 separates into x, y and z; each of the three follows from a recurrence in the powers of the two sides.
@@ -95,6 +95,24 @@ def overlap_blocks(first: Sequence[GaussianSet], second: Sequence[GaussianSet], 
 
     Returns: (n_pairs, n_orb_first, n_orb_second), exact to rounding.
     """
+    return _blocks(first, second, vectors, (0, 0, 0))
+
+
+def dipole_blocks(first: Sequence[GaussianSet], second: Sequence[GaussianSet], vectors: Array) -> Array:
+    """Integrals of the position, counted from the first atom, between all orbitals of two atoms.
+
+    Args:
+        first: sets of the atom at the origin.
+        second: sets of the atom at each of the vectors.
+        vectors: (n_pairs, 3) in Å.
+
+    Returns: (3, n_pairs, n_orb_first, n_orb_second) along x, y, z [Å], exact to rounding.
+    """
+    return np.stack([_blocks(first, second, vectors, raised) for raised in ((1, 0, 0), (0, 1, 0), (0, 0, 1))]) * BOHR
+
+
+def _blocks(first: Sequence[GaussianSet], second: Sequence[GaussianSet], vectors: Array, raised: _Monomial) -> Array:
+    """Integrals of orbital · x^i y^j z^k · orbital, the powers being those of ``raised`` [Bohr]."""
     rows, columns = (np.cumsum([0, *(part.n_orbitals for part in sets)]) for sets in (first, second))
     blocks = np.empty((len(vectors), rows[-1], columns[-1]))
     # Pairs of like distance share a chunk, so that what is negligible for one is so for all.
@@ -103,17 +121,23 @@ def overlap_blocks(first: Sequence[GaussianSet], second: Sequence[GaussianSet], 
         chosen = order[start : start + _CHUNK]
         for a, left in enumerate(first):
             for b, right in enumerate(second):
-                block = _set_overlap(left, right, vectors[chosen] / BOHR)
+                block = _set_overlap(left, right, vectors[chosen] / BOHR, raised)
                 blocks[chosen, rows[a] : rows[a + 1], columns[b] : columns[b + 1]] = block
     return blocks
 
 
-def _set_overlap(left: GaussianSet, right: GaussianSet, vectors: Array) -> Array:
+def _set_overlap(left: GaussianSet, right: GaussianSet, vectors: Array, raised: _Monomial) -> Array:
     a, b = (x.ravel() for x in np.meshgrid(left.exponents, right.exponents, indexing="ij"))
     nearest = float((vectors**2).sum(axis=1).min())
     kept = np.flatnonzero(a * b / (a + b) * nearest < _NEGLIGIBLE)
     tables = [
-        _power_integrals(a[kept], b[kept], vectors[:, axis], max(left.angular_momenta), max(right.angular_momenta))
+        _power_integrals(
+            a[kept],
+            b[kept],
+            vectors[:, axis],
+            max(left.angular_momenta) + raised[axis],
+            max(right.angular_momenta),
+        )
         for axis in range(3)
     ]
     block = np.zeros((len(vectors), left.n_orbitals, right.n_orbitals))
@@ -122,7 +146,7 @@ def _set_overlap(left: GaussianSet, right: GaussianSet, vectors: Array) -> Array
             shells = [_places(part, l) for part, l in ((left, l_left), (right, l_right))]
             amplitudes = np.einsum("sa,tb->abst", left.amplitudes[shells[0][0]], right.amplitudes[shells[1][0]])
             amplitudes = amplitudes.reshape(len(a), -1)[kept]
-            integrals = _harmonic_integrals(tables, amplitudes, l_left, l_right)
+            integrals = _harmonic_integrals(tables, amplitudes, l_left, l_right, raised)
             shape = (len(vectors), 2 * l_left + 1, 2 * l_right + 1, len(shells[0][0]), len(shells[1][0]))
             ordered = integrals.reshape(shape).transpose(0, 3, 1, 4, 2)
             rows, columns = shells[0][1], shells[1][1]
@@ -159,10 +183,11 @@ def _power_integrals(a: Array, b: Array, x: Array, i_max: int, j_max: int) -> di
 
 
 def _harmonic_integrals(
-    tables: list[dict[tuple[int, int], Array]], amplitudes: Array, l_left: int, l_right: int
+    tables: list[dict[tuple[int, int], Array]], amplitudes: Array, l_left: int, l_right: int, raised: _Monomial
 ) -> Array:
     """Contracted integrals of all (m, m') of two angular momenta, (n_pairs, m, m', n_contractions)."""
     x, y, z = tables
+    i, j, k = raised
     monomials: dict[tuple[_Monomial, _Monomial], Array] = {}
     result = np.zeros((len(x[0, 0]), 2 * l_left + 1, 2 * l_right + 1, amplitudes.shape[1]))
     for row, left in enumerate(_HARMONICS[l_left]):
@@ -170,6 +195,6 @@ def _harmonic_integrals(
             for u, factor_u in left.items():
                 for v, factor_v in right.items():
                     if (u, v) not in monomials:
-                        monomials[u, v] = (x[u[0], v[0]] * y[u[1], v[1]] * z[u[2], v[2]]) @ amplitudes
+                        monomials[u, v] = (x[u[0] + i, v[0]] * y[u[1] + j, v[1]] * z[u[2] + k, v[2]]) @ amplitudes
                     result[:, row, column] += factor_u * factor_v * monomials[u, v]
     return result

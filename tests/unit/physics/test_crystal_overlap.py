@@ -11,7 +11,7 @@ from adiabat.core.units import BOHR
 from adiabat.data.structure import Structure
 from adiabat.electronic.bloch import BlochSum
 from adiabat.equivariant.wigner import wigner_d
-from adiabat.physics.crystal_overlap import crystal_overlap
+from adiabat.physics.crystal_overlap import crystal_overlap, crystal_position
 from adiabat.physics.gaussian_basis import GaussianBasis
 
 # Two sets and shells up to f on one atom, a contraction of three on the other.
@@ -32,6 +32,10 @@ SLAB = Structure(
 
 
 def pyscf_overlap(structure: Structure) -> np.ndarray:
+    return pyscf_integrals(structure, "int1e_ovlp")
+
+
+def pyscf_integrals(structure: Structure, name: str) -> np.ndarray:
     shells = {
         z: [
             [l, *np.column_stack([part.exponents, row]).tolist()]
@@ -44,7 +48,7 @@ def pyscf_overlap(structure: Structure) -> np.ndarray:
     molecule = gto.M(atom=atoms, unit="Bohr", basis={"B": shells[5], "N": shells[7]}, spin=None, verbose=0)
     order = BASIS.orbital_basis.shell_sequence(structure.atomic_numbers)
     # PySCF sorts the shells of an atom by l, and so does this basis.
-    return reorder_matrix(molecule.intor("int1e_ovlp"), "pyscf", order)
+    return reorder_matrix(molecule.intor(name), "pyscf", order)
 
 
 def test_molecule_agrees_with_pyscf():
@@ -138,3 +142,22 @@ def test_it_is_the_overlap_that_cp2k_wrote(shared_data):
         )
         # CP2K leaves out elements below 1e-8.
         assert np.abs(crystal_overlap(structure, basis, pairs).values - stored.values).max() < 1.01e-8
+
+
+def test_positions_agree_with_pyscf():
+    molecule = Structure(np.array([5, 7, 5]), np.array([[0.2, 0.1, 0], [0.9, -0.7, 1.1], [-1.3, 0.4, 0.8]]))
+    position = crystal_position(molecule, BASIS, crystal_overlap(molecule, BASIS))
+    expected = pyscf_integrals(molecule, "int1e_r") * BOHR
+    for part, reference in zip(position, expected, strict=True):
+        assert np.abs(part.to_dense() - reference).max() < 10 * ROUNDING
+
+
+def test_positions_of_a_crystal_count_from_one_origin():
+    overlap = crystal_overlap(SLAB, BASIS)
+    position = crystal_position(SLAB, BASIS, overlap)
+    # ⟨0μ|r|Rν⟩ − ½ R S is Hermitian; r itself is not.
+    shifts = np.repeat(overlap.pairs[:, :3] @ SLAB.cell / 2, np.diff(overlap.offsets), axis=0)
+    for axis, part in enumerate(position):
+        centred = part.with_values(part.values - shifts[:, axis] * overlap.values)
+        assert centred.hermiticity_error() < 100 * ROUNDING
+    assert position[0].hermiticity_error() > 0.1
