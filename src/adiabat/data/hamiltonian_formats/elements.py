@@ -53,6 +53,11 @@ class Elements:
         rows, columns = place[self.rows], place[self.columns]
         return replace(self, rows=rows, columns=columns, values=self.values * signs[rows] * signs[columns])
 
+    def nonzero(self) -> "Elements":
+        """Those that are not zero."""
+        kept = self.values != 0
+        return Elements(self.images[kept], self.rows[kept], self.columns[kept], self.values[kept])
+
     def scaled(self, factor: float) -> "Elements":
         """Values times a unit's factor."""
         return replace(self, values=self.values * factor)
@@ -64,7 +69,7 @@ def block_operators(
     """Block operators over one common pair list: the pairs of all of them, and the reverse of each.
 
     Files drop small elements of H and S apart, and of one triangle and the other, so an element that is absent is
-    zero. Elements that are given several times add up.
+    zero. Elements that are given several times add up. Pairs of which all elements are zero are left out.
 
     Args:
         operators: for each name the spin layout and the elements of each of its components.
@@ -75,6 +80,7 @@ def block_operators(
     """
     atom = np.repeat(np.arange(len(n_orbitals)), n_orbitals)
     starts = np.concatenate([[0], np.cumsum(n_orbitals)]).astype(np.int64)
+    operators = {name: (spin, [part.nonzero() for part in parts]) for name, (spin, parts) in operators.items()}
     everything = [part for _, parts in operators.values() for part in parts]
     own = np.arange(len(n_orbitals))
     pairs = np.concatenate(

@@ -19,6 +19,9 @@ _SLACK: Final = 1.5
 """How much farther than the nearest copy of an atom the largest overlap may lie, as a factor and in Å."""
 
 
+_STEPS: Final = np.array(list(product((-1, 0, 1), repeat=3)))
+
+
 def pair_distances(operator: BlockOperator, positions: Array, cell: Array) -> Array:
     """|r_j + R·cell − r_i| of each pair, (n_pairs,) in the unit of the positions."""
     i, j = operator.pairs[:, 3], operator.pairs[:, 4]
@@ -31,8 +34,8 @@ def block_norms(operator: BlockOperator) -> Array:
     return np.sqrt(np.add.reduceat(squares, operator.offsets[:-1])) if len(operator) else np.zeros(0)
 
 
-def moved_to_images(positions: Array, cell: Array, overlap: BlockOperator) -> Array:
-    """Positions moved by lattice vectors to the copies that the pairs of S speak of.
+def image_shifts(positions: Array, cell: Array, overlap: BlockOperator) -> npt.NDArray[np.int64]:
+    """Lattice vector of each atom to the copy that the pairs of S speak of, (n_atoms, 3) cells.
 
     Atoms are placed one after the other, each at the copy that brings it nearest to those placed before, weighted
     with their overlap. The first atom stays.
@@ -41,32 +44,48 @@ def moved_to_images(positions: Array, cell: Array, overlap: BlockOperator) -> Ar
         positions: (n_atoms, 3) Å, each atom in any cell.
         cell: (3, 3) Å.
         overlap: S.
-
-    Returns: (n_atoms, 3) Å.
     """
-    norms = block_norms(overlap) ** 2
+    weights = block_norms(overlap) ** 2
     i, j = overlap.pairs[:, 3], overlap.pairs[:, 4]
     n_atoms = overlap.n_atoms
     coupling = np.zeros((n_atoms, n_atoms))
-    np.add.at(coupling, (i, j), norms)
+    np.add.at(coupling, (i, j), weights)
     inverse = np.linalg.inv(cell)
-    moved, placed = positions.copy(), np.zeros(n_atoms, dtype=bool)
+    shifts, placed = np.zeros((n_atoms, 3)), np.zeros(n_atoms, dtype=bool)
     placed[0] = True
-    steps = np.array(list(product((-1, 0, 1), repeat=3)))
-    while not placed.all():
-        strength = np.where(placed, -1.0, coupling[placed].sum(axis=0))
-        atom = int(np.argmax(strength))
-        mine = placed[i] & (j == atom)
-        if mine.any() and norms[mine].sum() > 0:
-            # Where the placed neighbors see this atom, on average; the copy nearest to there is right up to a step.
-            cells = overlap.pairs[mine, :3]
-            near = np.average(moved[i[mine]] - cells @ cell, axis=0, weights=norms[mine])
-            guess = np.round((near - positions[atom]) @ inverse)
-            copies = positions[atom] + (guess + steps) @ cell
-            vectors = copies[:, None] + cells @ cell - moved[i[mine]]
-            moved[atom] = copies[int(np.argmin(np.square(vectors).sum(axis=2) @ norms[mine]))]
+    strength = coupling[0].copy()
+    for _ in range(n_atoms - 1):
+        atom = int(np.argmax(np.where(placed, -1.0, strength)))
+        rows = np.flatnonzero(placed[i] & (j == atom) & (weights > 0))
+        if len(rows):
+            cells, own = overlap.pairs[rows, :3], weights[rows]
+            seen_from = positions[i[rows]] + shifts[i[rows]] @ cell - cells @ cell
+            guess = np.round((np.average(seen_from, axis=0, weights=own) - positions[atom]) @ inverse)
+            candidates = guess + _STEPS
+            copies = positions[atom] + candidates @ cell
+            squares = np.square(copies[:, None] - seen_from).sum(axis=2)
+            shifts[atom] = candidates[int(np.argmin(squares @ own))]
         placed[atom] = True
-    return moved
+        strength += coupling[atom]
+    return shifts.round().astype(np.int64)
+
+
+def moved_to_images(positions: Array, cell: Array, overlap: BlockOperator) -> Array:
+    """Positions moved by :func:`image_shifts`, (n_atoms, 3) Å: those that the pairs of S speak of."""
+    return positions + image_shifts(positions, cell, overlap) @ cell
+
+
+def renumbered(operator: BlockOperator, shifts: npt.NDArray[np.int64]) -> BlockOperator:
+    """The same operator with images that count from unmoved atoms: R becomes R + n_j − n_i.
+
+    Args:
+        operator: its images count from atoms moved by the lattice vectors n.
+        shifts: (n_atoms, 3) n of each atom.
+    """
+    pairs = operator.pairs.copy()
+    pairs[:, :3] += shifts[pairs[:, 4]] - shifts[pairs[:, 3]]
+    blocks = [operator.block(k) for k in range(len(operator))]
+    return BlockOperator.from_blocks(pairs, blocks, operator.n_orbitals, operator.spin)
 
 
 def check_images(positions: Array, cell: Array, overlap: BlockOperator, place: str) -> None:

@@ -10,13 +10,16 @@ import numpy.typing as npt
 
 from adiabat.core.errors import FileFormatError
 from adiabat.core.operators import BlockOperator
+from adiabat.data.hamiltonian_formats.abacus import read_abacus
 from adiabat.data.hamiltonian_formats.contents import Crystal, with_valence
+from adiabat.data.hamiltonian_formats.cp2k_run import read_cp2k
 from adiabat.data.hamiltonian_formats.deeph import HAMILTONIAN as DEEPH_FILE
 from adiabat.data.hamiltonian_formats.deeph import read_deeph
 from adiabat.data.hamiltonian_formats.deeph_legacy import HAMILTONIAN as LEGACY_FILE
 from adiabat.data.hamiltonian_formats.deeph_legacy import read_deeph_legacy
 from adiabat.data.hamiltonian_formats.options import HamiltonianOptions
 from adiabat.data.hamiltonian_formats.self_check import self_check
+from adiabat.data.hamiltonian_formats.wannier90 import read_wannier90
 from adiabat.data.record import Provenance, Record
 
 
@@ -36,6 +39,12 @@ class HamiltonianFormat:
 FORMATS: Final[dict[str, HamiltonianFormat]] = {
     "deeph": HamiltonianFormat(lambda path, _: read_deeph(_folder(path)), (DEEPH_FILE,)),
     "deeph-legacy": HamiltonianFormat(lambda path, _: read_deeph_legacy(_folder(path)), (LEGACY_FILE,)),
+    "abacus": HamiltonianFormat(
+        read_abacus,
+        ("data-HR-sparse_SPIN0.csr", "hrs1_nao.csr", "OUT.*/data-HR-sparse_SPIN0.csr", "OUT.*/hrs1_nao.csr"),
+    ),
+    "wannier90": HamiltonianFormat(read_wannier90, ("*_hr.dat",)),
+    "cp2k": HamiltonianFormat(read_cp2k, ("*-KS_SPIN_1_R_*.csr",)),
 }
 """Every format, by its name in the command line."""
 
