@@ -10,12 +10,18 @@ import torch
 from adiabat.core.errors import ElectronicError
 from adiabat.core.operators import BlockOperator
 from adiabat.core.units import HARTREE
+from adiabat.data.structure import Structure
 from adiabat.electronic.bands import solve_bands
+from adiabat.electronic.berry import chern_number
 from adiabat.electronic.crystal import Crystal
 from adiabat.electronic.fermi import fill
 from adiabat.electronic.gap import band_gap
 from adiabat.electronic.kpoints import check_mesh, monkhorst_pack
+from adiabat.electronic.optics import optical_conductivity
+from adiabat.electronic.position import PositionOperator
 from adiabat.electronic.projections import orbital_weights
+from adiabat.physics.crystal_overlap import crystal_overlap, crystal_position
+from adiabat.physics.gaussian_basis import GaussianBasis
 
 VALENCE = {5: 3, 7: 5}
 
@@ -40,6 +46,8 @@ def held_out(shared_data: Path) -> list[tuple[Crystal, dict[str, np.ndarray]]]:
         )
         names = ("nk", "vbm", "cbm")
         of_cell = {name: arrays[name][frame] for name in names}
+        atoms_of = slice(*arrays["atom_ptr"][frame : frame + 2])
+        of_cell |= {"numbers": arrays["Z"][atoms_of], "positions": arrays["pos"][atoms_of]}
         cells.append((crystal, {**of_cell, "k": arrays["bands_k"][place], "bands": arrays[f"bands_e_{place}"]}))
     return cells
 
@@ -86,3 +94,30 @@ def test_edges_are_those_of_the_mesh(held_out: list[tuple[Crystal, dict[str, np.
     # The stored edges of one cell, whose bands agree, are 24 meV from those of its mesh and of a dense one.
     assert sorted(differences)[3] < 1e-4
     assert max(differences) < 0.03
+
+
+def test_light_needs_the_dipoles_within_atoms(
+    shared_data: Path, held_out: list[tuple[Crystal, dict[str, np.ndarray]]]
+) -> None:
+    crystal, reference = held_out[0]
+    text = (shared_data / "hbn_ham" / "BASIS_SZVP").read_text(encoding="utf-8")
+    basis = GaussianBasis.from_text(text, "SZVP-MOLOPT-SR-GTH", [5, 7])
+    structure = Structure(reference["numbers"], reference["positions"], crystal.cell, crystal.periodic)
+    # CP2K writes S to eight digits; r(R) of the same Gaussians goes with it.
+    computed = crystal_overlap(structure, basis, crystal.overlap.pairs)
+    assert np.abs(computed.values - crystal.overlap.values).max() < 2e-8
+    exact = PositionOperator.from_matrix_elements(crystal, crystal_position(structure, basis, crystal.overlap))
+    estimated = PositionOperator.from_centres(crystal, structure.positions)
+    mesh = monkhorst_pack((12, 12, 1))
+    filling = fill(solve_bands(crystal, mesh.k_frac).energies, mesh.weights, crystal.n_electrons, 2)
+    photons = torch.tensor([6.0, 11.5], dtype=torch.float64)
+    right, rough = (
+        optical_conductivity(crystal, mesh, filling, photons, position, broadening=0.3).interband.real
+        for position in (exact, estimated)
+    )
+    # In the plane π → π* hops between atoms, which their places tell; across it σ → π* is a dipole within an atom.
+    assert float((rough[0, 0, 0] / right[0, 0, 0] - 1).abs()) < 0.1
+    assert float(right[2, 2, 1]) > 0.1
+    assert float(rough[2, 2, 1]) < 1e-3
+    for position in (exact, estimated):
+        assert abs(chern_number(crystal, (6, 6, 1), position)) < 1e-10
