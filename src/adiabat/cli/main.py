@@ -42,6 +42,7 @@ COMMANDS: Final[Mapping[str, LazyCommand]] = {
     "train": LazyCommand("adiabat.cli.train", "train", "Train a model on any of energy, forces, stress and H."),
     "evaluate": LazyCommand("adiabat.cli.evaluate", "evaluate", "Compare a model with labels it has not seen."),
     "md": LazyCommand("adiabat.cli.md", "md", "Run molecular dynamics, with electronic structure on request."),
+    "bands": LazyCommand("adiabat.cli.bands", "bands", "Compute and draw bands; find the Fermi level and the gap."),
     "model": LazyCommand("adiabat.cli.model", "app", "Look into a model file."),
     "schema": LazyCommand("adiabat.cli.schema", "schema", "Print the JSON Schema of a configuration."),
 }

@@ -149,4 +149,5 @@ class BandStructure:
                 difference = self.k_frac[index] - k_frac
                 if np.allclose(difference, np.round(difference), atol=1e-6) and "|" not in label:
                     return label
-        return f"({', '.join(f'{component + 0.0:.4g}' for component in np.round(k_frac, 6))})"
+        home = np.round(k_frac - np.round(k_frac), 6) + 0.0
+        return f"({', '.join(f'{component:.4g}' for component in home)})"

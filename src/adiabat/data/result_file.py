@@ -44,11 +44,29 @@ def read_result(path: Path, kind: str, take: Callable[[Any], Result]) -> Result:
             _check(path, kind, file)
             return take(file)
     except (OSError, KeyError, ValueError) as error:
-        raise FileFormatError(
-            f"{path}, which cannot be read as {kind} ({error})",
-            expected=f"a complete HDF5 file of {kind}",
-            suggestion="the file is missing, truncated or damaged; write it again",
-        ) from error
+        raise _unreadable(path, kind, error) from error
+
+
+def kind_of(path: Path) -> str | None:
+    """What an HDF5 file says it holds; None for one that says nothing.
+
+    Raises:
+        FileFormatError: no such file, or it is truncated or damaged.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            found = file.attrs.get("format")
+            return None if found is None else str(found)
+    except OSError as error:
+        raise _unreadable(path, "results of adiabat", error) from error
+
+
+def _unreadable(path: Path, kind: str, error: Exception) -> FileFormatError:
+    return FileFormatError(
+        f"{path}, which cannot be read as {kind} ({error})",
+        expected=f"a complete HDF5 file of {kind}",
+        suggestion="the file is missing, truncated or damaged; write it again",
+    )
 
 
 def _check(path: Path, kind: str, file: Any) -> None:

@@ -61,14 +61,22 @@ def zone_points(structure: Structure, labels: Collection[str] = ()) -> ZonePoint
 
     Source: [hinuma2017] in three dimensions.
     """
-    n_periodic = int(structure.pbc.sum())
-    if n_periodic == 0:
+    require_periodic(structure)
+    return (_chain, _layer, _crystal)[int(structure.pbc.sum()) - 1](structure, labels)
+
+
+def require_periodic(structure: Structure) -> None:
+    """Refuse what has no bands.
+
+    Raises:
+        StructureError: nothing is periodic.
+    """
+    if not structure.pbc.any():
         raise StructureError(
             f"{structure.formula}, which is periodic in no direction",
             expected="a crystal, a layer or a chain: only these have bands",
             suggestion="set pbc and the cell in the structure file, or see AdiabatCalculator.get_orbital_energies",
         )
-    return (_chain, _layer, _crystal)[n_periodic - 1](structure, labels)
 
 
 def unknown_label(label: str, zone: ZonePoints) -> StructureError:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from adiabat.core.errors import ConfigError
 from adiabat.data.structure import Structure
-from adiabat.physics.high_symmetry import unknown_label, zone_points
+from adiabat.physics.high_symmetry import require_periodic, unknown_label, zone_points
 
 Array = npt.NDArray[np.float64]
 Corner = tuple[str, Array]
@@ -69,7 +69,7 @@ def k_path(structure: Structure, path: str | None = None, n_points: int = 200) -
     if n_points < 2:
         raise ConfigError(f"{n_points} points on a path", expected="two or more", suggestion="--n-points 200")
     if path is not None and "=" in path:
-        zone_points(structure)  # refuses what has no bands
+        require_periodic(structure)
         return _sampled(structure, _parse_coordinates(path), n_points, ())
     named = None if path is None else _parse_labels(path)
     zone = zone_points(structure, sorted({label for branch in named for label in branch}) if named else ())
