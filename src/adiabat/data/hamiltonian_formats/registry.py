@@ -17,8 +17,10 @@ from adiabat.data.hamiltonian_formats.deeph import HAMILTONIAN as DEEPH_FILE
 from adiabat.data.hamiltonian_formats.deeph import read_deeph
 from adiabat.data.hamiltonian_formats.deeph_legacy import HAMILTONIAN as LEGACY_FILE
 from adiabat.data.hamiltonian_formats.deeph_legacy import read_deeph_legacy
+from adiabat.data.hamiltonian_formats.openmx import read_openmx
 from adiabat.data.hamiltonian_formats.options import HamiltonianOptions
 from adiabat.data.hamiltonian_formats.self_check import self_check
+from adiabat.data.hamiltonian_formats.siesta import read_siesta
 from adiabat.data.hamiltonian_formats.wannier90 import read_wannier90
 from adiabat.data.record import Provenance, Record
 
@@ -39,6 +41,8 @@ class HamiltonianFormat:
 FORMATS: Final[dict[str, HamiltonianFormat]] = {
     "deeph": HamiltonianFormat(lambda path, _: read_deeph(_folder(path)), (DEEPH_FILE,)),
     "deeph-legacy": HamiltonianFormat(lambda path, _: read_deeph_legacy(_folder(path)), (LEGACY_FILE,)),
+    "siesta": HamiltonianFormat(read_siesta, ("*.HSX", "*.TSHS")),
+    "openmx": HamiltonianFormat(read_openmx, ("*.scfout",)),
     "abacus": HamiltonianFormat(
         read_abacus,
         ("data-HR-sparse_SPIN0.csr", "hrs1_nao.csr", "OUT.*/data-HR-sparse_SPIN0.csr", "OUT.*/hrs1_nao.csr"),
