@@ -6,8 +6,9 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from adiabat.data.band_structure import BandEdges, BandStructure
+from adiabat.data.band_structure import BandEdges, BandStructure, point_name
 from adiabat.data.dos_result import DensityOfStates
+from adiabat.data.fermi_result import FermiResult
 
 
 def bands_table(bands: BandStructure) -> Table:
@@ -58,6 +59,31 @@ def dos_table(dos: DensityOfStates) -> Table:
     return table
 
 
+def fermi_table(result: FermiResult) -> Table:
+    """What was found, a row each."""
+    table = _table(f"Fermi level of {result.metadata.get('formula', 'a crystal')}")
+    _source(table, result)
+    _level(table, result)
+    if result.low is not None and result.high is not None:
+        table.add_row("", f"{result.low:.4f} to {result.high:.4f} eV, one standard error of the electron count")
+    if result.edges is not None:
+        table.add_row("gap", _gap(result.edges))
+        for name, energy, k in (
+            ("VBM", result.edges.vbm, result.edges.k_vbm),
+            ("CBM", result.edges.cbm, result.edges.k_cbm),
+        ):
+            table.add_row(name, f"{energy:.4f} eV at {point_name(k)}")
+        if not result.edges.is_direct:
+            table.add_row("direct gap", f"{result.edges.direct_gap:.4f} eV at {point_name(result.edges.k_direct)}")
+    elif result.method != "kpm":
+        table.add_row("gap", "none: a metal")
+    if result.smallest_overlap is not None:
+        table.add_row("λ_min of S(k)", f"{result.smallest_overlap:.3g}")
+        table.add_row("states dropped", f"{result.n_dropped} at most at one k")
+    _notes(table, result.notes)
+    return table
+
+
 def _table(title: str) -> Table:
     table = Table(title=title, title_justify="left", show_header=False)
     table.add_column(style="bold", no_wrap=True)
@@ -65,18 +91,20 @@ def _table(title: str) -> Table:
     return table
 
 
-def _source(table: Table, result: BandStructure | DensityOfStates) -> None:
+def _source(table: Table, result: BandStructure | DensityOfStates | FermiResult) -> None:
     method = result.metadata.get("method")
     table.add_row("source", Text(f"{result.metadata.get('source', '')}{f' ({method})' if method else ''}"))
 
 
-def _level(table: Table, result: BandStructure | DensityOfStates) -> None:
+def _level(table: Table, result: BandStructure | DensityOfStates | FermiResult) -> None:
     metadata = result.metadata
     if result.n_electrons is not None:
         table.add_row("electrons", f"{result.n_electrons:g}")
     mesh = "×".join(map(str, metadata.get("mesh", ())))
     if result.fermi_level is not None:
         where = "middle of the gap" if result.edges is not None else f"metal, {metadata.get('smearing', '')}"
+        if result.metadata.get("n_vectors"):
+            where = f"{metadata['n_vectors']} random vectors"
         table.add_row("Fermi level", f"{result.fermi_level:.4f} eV ({where}{f'; {mesh} k-mesh' if mesh else ''})")
 
 

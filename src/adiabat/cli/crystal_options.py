@@ -99,3 +99,17 @@ def check_positive(name: str, value: float | None) -> None:
     """
     if value is not None and not value > 0:
         raise ConfigError(f"{name} {value:g}", expected="a number above zero", suggestion=f"leave {name} out")
+
+
+def refuse_mesh(mesh: tuple[int, int, int] | None) -> None:
+    """Refuse a k-mesh with the kernel polynomial method.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    if mesh is not None and max(mesh) > 1:
+        raise ConfigError(
+            f"--kpoints {','.join(map(str, mesh))} with --method kpm",
+            expected="Γ only, of a large cell",
+            suggestion="leave out --kpoints, or use another method",
+        )

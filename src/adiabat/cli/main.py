@@ -43,6 +43,8 @@ COMMANDS: Final[Mapping[str, LazyCommand]] = {
     "evaluate": LazyCommand("adiabat.cli.evaluate", "evaluate", "Compare a model with labels it has not seen."),
     "md": LazyCommand("adiabat.cli.md", "md", "Run molecular dynamics, with electronic structure on request."),
     "bands": LazyCommand("adiabat.cli.bands", "bands", "Compute and draw bands; find the Fermi level and the gap."),
+    "dos": LazyCommand("adiabat.cli.dos", "dos", "Compute and draw the density of states, projected on request."),
+    "fermi": LazyCommand("adiabat.cli.fermi", "fermi", "Find the Fermi level and the gap of a crystal."),
     "model": LazyCommand("adiabat.cli.model", "app", "Look into a model file."),
     "schema": LazyCommand("adiabat.cli.schema", "schema", "Print the JSON Schema of a configuration."),
 }

@@ -149,5 +149,10 @@ class BandStructure:
                 difference = self.k_frac[index] - k_frac
                 if np.allclose(difference, np.round(difference), atol=1e-6) and "|" not in label:
                     return label
-        home = np.round(k_frac - np.round(k_frac), 6) + 0.0
-        return f"({', '.join(f'{component:.4g}' for component in home)})"
+        return point_name(k_frac)
+
+
+def point_name(k_frac: Array) -> str:
+    """Coordinates of a point, moved to the cell around Γ: (0.21, 0, 0)."""
+    home = np.round(k_frac - np.round(k_frac), 6) + 0.0
+    return f"({', '.join(f'{component:.4g}' for component in home)})"

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import Final
 
 import numpy as np
@@ -15,7 +14,14 @@ from adiabat.electronic.bands import solve_bands
 from adiabat.electronic.smearing import Smearing
 from adiabat.physics.k_path import KPath
 from adiabat.simulation.crystal_electrons import CrystalElectrons
-from adiabat.simulation.crystal_states import Watch, find_level, sampling_mesh, solve_with_groups, unwatched
+from adiabat.simulation.crystal_states import (
+    Watch,
+    find_level,
+    result_metadata,
+    sampling_mesh,
+    solve_with_groups,
+    unwatched,
+)
 from adiabat.simulation.orbital_groups import OrbitalGroup
 
 K_SPACING: Final = 0.2
@@ -64,13 +70,7 @@ def compute_bands(
     states, shares = solve_with_groups(crystal, path.k_frac, settings.groups, watch("bands along the path", len(path)))
     on_mesh = solve_bands(crystal, mesh.k_frac, progress=watch("Fermi level on the mesh", len(mesh)))
     level = find_level(crystal, mesh, on_mesh.energies, settings.smearing, states)
-    metadata = {
-        **electrons.metadata,
-        "path": path.title,
-        "mesh": list(mesh.size),
-        "smearing": "" if level.smearing is None else f"{level.smearing.kind} {level.smearing.width:g} eV",
-        "adiabat_version": version("adiabat"),
-    }
+    metadata = {**result_metadata(electrons, list(mesh.size), level), "path": path.title}
     return BandStructure(
         k_frac=path.k_frac,
         distances=path.distances,

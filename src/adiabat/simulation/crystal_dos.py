@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Final
 
 import torch
@@ -18,7 +17,14 @@ from adiabat.electronic.kpoints import KMesh
 from adiabat.electronic.smearing import Smearing
 from adiabat.electronic.tetrahedron import cut_zone, tetrahedron_dos
 from adiabat.simulation.crystal_electrons import CrystalElectrons
-from adiabat.simulation.crystal_states import Level, Watch, find_level, sampling_mesh, solve_with_groups, unwatched
+from adiabat.simulation.crystal_states import (
+    Watch,
+    find_level,
+    result_metadata,
+    sampling_mesh,
+    solve_with_groups,
+    unwatched,
+)
 from adiabat.simulation.orbital_groups import OrbitalGroup
 
 METHODS: Final = ("gaussian", "tetrahedron")
@@ -108,18 +114,8 @@ def compute_dos(
         fermi_level=level.fermi_level,
         edges=level.edges,
         notes=electrons.notes,
-        metadata=dos_metadata(electrons, list(mesh.size), level),
+        metadata=result_metadata(electrons, list(mesh.size), level),
     )
-
-
-def dos_metadata(electrons: CrystalElectrons, mesh: list[int], level: Level) -> dict[str, object]:
-    """What a saved density says of where it comes from."""
-    return {
-        **electrons.metadata,
-        "mesh": mesh,
-        "smearing": "" if level.smearing is None else f"{level.smearing.kind} {level.smearing.width:g} eV",
-        "adiabat_version": version("adiabat"),
-    }
 
 
 def _grid(energies: Tensor, fermi_level: float, settings: DosSettings) -> Tensor:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Final
 
 import numpy as np
@@ -157,6 +158,16 @@ def find_level(
         channels=(gap.vbm_channel, gap.cbm_channel),
     )
     return Level(gap.fermi_level, edges, None)
+
+
+def result_metadata(electrons: CrystalElectrons, mesh: list[int], level: Level) -> dict[str, object]:
+    """What a saved result says of where it comes from."""
+    return {
+        **electrons.metadata,
+        "mesh": mesh,
+        "smearing": "" if level.smearing is None else f"{level.smearing.kind} {level.smearing.width:g} eV",
+        "adiabat_version": version("adiabat"),
+    }
 
 
 def _joined(mesh: KMesh, on_mesh: Tensor, more: BandStates | None) -> BandStates:
