@@ -12,10 +12,10 @@ PIN = $(shell sed -n 's/^\($(1)==[^ ]*\).*/\1/p' constraints.txt)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint format types layers docs bench changelog clean
+.PHONY: help quickstart demo-crystal test lint format types layers docs bench changelog clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 $(VENV)/stamp.python: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
@@ -49,6 +49,9 @@ $(VENV)/stamp.docs: $(VENV)/stamp.package
 quickstart: $(VENV)/stamp.package ## label, train, test, run MD and write one HTML page, in under 10 minutes
 	@$(BIN)/adiabat quickstart -o quickstart
 
+demo-crystal: $(VENV)/stamp.package ## hBN: label with CP2K if it is there, train, test, draw bands and DOS
+	@$(BIN)/adiabat demo-crystal -o demo-crystal
+
 test: $(VENV)/stamp.test ## run every test, the examples of the README and the docs among them
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
@@ -77,4 +80,4 @@ changelog: $(VENV)/stamp.lint ## show the changelog that the fragments would mak
 	@$(BIN)/towncrier build --draft
 
 clean: ## remove everything that was built, .venv among it
-	rm -rf $(VENV) site build dist quickstart .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) site build dist quickstart demo-crystal .pytest_cache .ruff_cache .hypothesis .import_linter_cache

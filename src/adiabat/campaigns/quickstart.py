@@ -5,12 +5,7 @@ dynamics also continue from where they were interrupted. The page is made from t
 """
 
 import json
-import os
-import platform
-import shutil
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
-from importlib import metadata
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,25 +13,22 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adiabat.campaigns.evaluation import evaluate
-from adiabat.campaigns.labelling import LabellingReport, label_structures
 from adiabat.campaigns.model_engine import ModelEngine
 from adiabat.campaigns.quickstart_settings import QuickstartSettings
 from adiabat.campaigns.stage_book import StageBook
+from adiabat.campaigns.stages import label_all, read_store, run_stages, software, train_or_resume, write_store
 from adiabat.campaigns.water_geometries import sample_water, water
 from adiabat.core.atomic_file import write_atomically
 from adiabat.core.operators import BlockOperator
 from adiabat.data.record import Record
-from adiabat.data.store import DatasetStore
 from adiabat.data.structure import Structure
 from adiabat.engines.base import Engine
 from adiabat.engines.pyscf_molecule import PyscfEngine
 from adiabat.models.package import inspect_model, load_model
 from adiabat.simulation.md import RESTART, TRAJECTORY, run_md
 from adiabat.training.run_files import RunFiles
-from adiabat.training.trainer import Trainer
 
 LABELS: Final = ("energy", "forces", "hamiltonian", "overlap", "h0", "orbital_energies")
 """What is computed for every geometry."""
@@ -73,45 +65,27 @@ def run_quickstart(
         "electrons": lambda: _follow_electrons(directory, n_workers, console),
         "checks": lambda: _check_with_dft(directory, settings, n_workers, console),
     }
-    for number, (name, run) in enumerate(stages.items(), start=1):
-        heading = f"{number}/{len(stages)} {name}"
-        if book.is_done(name):
-            console.print(f"{heading}: done before, {book.seconds[name]:.0f} s", highlight=False)
-            continue
-        console.print(heading, style="bold", highlight=False)
-        try:
-            with book.stage(name):
-                run()
-        except KeyboardInterrupt:
-            console.print("stopped; the same command goes on from here", highlight=False)
-            raise
-    return book.seconds
+    return run_stages(book, stages, console)
 
 
 def _label(directory: Path, settings: QuickstartSettings, n_workers: int, console: Console) -> None:
     structures = sample_water(settings.parts(), settings.temperatures, settings.seed)
     labels = directory / "labels.lmdb"
     _label_all(structures, settings.engine(), labels, LABELS, n_workers, console, "DFT")
-    with DatasetStore.open(labels) as store:
-        by_hash = {record.structure.content_hash: record for record in store}
+    by_hash = {record.structure.content_hash: record for record in read_store(labels)}
     # Labels arrive in the order in which the processes finish; training must not depend on it.
     for part in settings.parts():
         records = [by_hash[s.content_hash] for s in structures if s.info["split"] == part]
-        _write_store(directory / f"{part}.lmdb", records)
+        write_store(directory / f"{part}.lmdb", records)
 
 
 def _train(directory: Path, settings: QuickstartSettings, console: Console) -> None:
-    run_directory = directory / "training"
-    resume = RunFiles(run_directory).checkpoint.exists()
-    result = Trainer(settings.training(directory), run_directory, console=console).fit(resume=resume)
-    if result.interrupted:
-        raise KeyboardInterrupt
+    train_or_resume(settings.training(directory), directory / "training", console)
 
 
 def _test(directory: Path, console: Console) -> None:
     path = RunFiles(directory / "training").model
-    with DatasetStore.open(directory / "test.lmdb") as store:
-        records = list(store)
+    records = read_store(directory / "test.lmdb")
     provenance = {"model": inspect_model(path)["content_hash"], "data": "test.lmdb"}
     evaluation = evaluate(load_model(path), records, group_key="temperature_K", provenance=provenance, console=console)
     evaluation.save(directory / "evaluation")
@@ -141,7 +115,7 @@ def _check_with_dft(directory: Path, settings: QuickstartSettings, n_workers: in
     _label_all(checked, engine, directory / "checks.lmdb", LABELS, n_workers, console, "DFT")
     predictor = _model_engine(directory)
     predictions = [predictor.label(frame, PREDICTIONS) for frame in checked]
-    _write_store(directory / "check_predictions.lmdb", predictions)
+    write_store(directory / "check_predictions.lmdb", predictions)
     cycles = [_scf_cycles(engine, record) for record in predictions]
     write_atomically(directory / "scf_cycles.json", (json.dumps(cycles, indent=2) + "\n").encode())
 
@@ -166,14 +140,6 @@ def _model_engine(directory: Path) -> ModelEngine:
     return ModelEngine(path, inspect_model(path)["content_hash"])
 
 
-def _write_store(path: Path, records: Iterable[Record]) -> None:
-    """Write a store anew, in place of what an interrupted stage may have left."""
-    if path.exists():
-        shutil.rmtree(path)
-    with DatasetStore.create(path) as store:
-        store.append_many(records)
-
-
 def _label_all(
     structures: Sequence[Structure],
     engine: Engine,
@@ -183,34 +149,9 @@ def _label_all(
     console: Console,
     who: str,
 ) -> None:
-    """Label every structure, or raise why one could not be, or that the user stopped it."""
-    with _progress_bar(console, who) as show:
-        report = label_structures(
-            structures,
-            engine,
-            path,
-            targets=targets,
-            n_workers=n_workers,
-            source="adiabat quickstart",
-            on_progress=show,
-        )
-    if report.stopped_by is not None:
-        raise KeyboardInterrupt
-    if report.failures:
-        raise report.failures[0].error
-
-
-@contextmanager
-def _progress_bar(console: Console, who: str) -> Generator[Callable[[LabellingReport], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(f"{who}:", total=None)
-
-        def show(report: LabellingReport) -> None:
-            done = report.n_structures - report.n_remaining
-            progress.update(task, total=report.n_structures, completed=done)
-
-        yield show
+    label_all(
+        structures, engine, path, targets, n_workers=n_workers, source="adiabat quickstart", who=who, console=console
+    )
 
 
 def _description(directory: Path, settings: QuickstartSettings) -> dict[str, object]:
@@ -220,6 +161,5 @@ def _description(directory: Path, settings: QuickstartSettings) -> dict[str, obj
         "settings": settings.to_json(),
         "method": settings.engine().provenance(water()).method,
         "training": settings.training(directory).model_dump(mode="json"),
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        **software(packages),
     }

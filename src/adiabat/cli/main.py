@@ -37,6 +37,9 @@ class LazyCommand:
 
 COMMANDS: Final[Mapping[str, LazyCommand]] = {
     "quickstart": LazyCommand("adiabat.cli.quickstart", "quickstart", "Run the whole chain on water, with a page."),
+    "demo-crystal": LazyCommand(
+        "adiabat.cli.demo_crystal", "demo_crystal", "Run the whole chain on a layer of hBN, with a page."
+    ),
     "label": LazyCommand("adiabat.cli.label", "label", "Compute labels for structures with a reference engine."),
     "data": LazyCommand("adiabat.cli.data", "app", "Import, inspect, audit, split and export datasets."),
     "train": LazyCommand("adiabat.cli.train", "train", "Train a model on any of energy, forces, stress and H."),

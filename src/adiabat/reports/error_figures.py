@@ -27,7 +27,15 @@ def thinned(count: int, most: int = MAX_POINTS, seed: int = 0) -> npt.NDArray[np
 
 
 def parity_figure(
-    name: str, reference: Array, predicted: Array, *, quantity: str, unit: str, error_unit: str, error_scale: float
+    name: str,
+    reference: Array,
+    predicted: Array,
+    *,
+    quantity: str,
+    unit: str,
+    error_unit: str,
+    error_scale: float,
+    source: str = "DFT",
 ) -> str:
     """Prediction against reference, and below it the error on a scale on which it can be seen.
 
@@ -39,6 +47,7 @@ def parity_figure(
         unit: their unit.
         error_unit: unit of the error axis.
         error_scale: value of one ``unit`` in ``error_unit``.
+        source: what to call the reference method.
     """
     chosen = thinned(len(reference))
     errors = (predicted - reference) * error_scale
@@ -55,12 +64,12 @@ def parity_figure(
         reach = 1.15 * float(np.abs(errors).max(initial=0.0)) or 1.0
         residual.set_ylim(-reach, reach)
         residual.set_ylabel(f"error [{error_unit}]")
-        residual.set_xlabel(f"DFT {quantity} [{unit}]")
+        residual.set_xlabel(f"{source} {quantity} [{unit}]")
         figure.align_ylabels()
         return inline_svg(
             figure,
             name,
-            f"Model against DFT, {quantity}: {len(reference)} values between {low:.3g} and {high:.3g} {unit}, and "
+            f"Model against {source}, {quantity}: {len(reference)} values between {low:.3g} and {high:.3g} {unit}, and "
             f"below them the errors, mean absolute {np.abs(errors).mean():.3g} and largest {np.abs(errors).max():.3g} "
             f"{error_unit}.",
         )
@@ -70,7 +79,9 @@ def _scatter(axes: Axes, x: Array, y: Array, size: float) -> None:
     axes.plot(x, y, linestyle="none", marker="o", markersize=size, color=FIRST, alpha=0.75, markeredgewidth=0)
 
 
-def learning_curve_figure(name: str, steps: Array, errors: Array, *, quantity: str, unit: str) -> str:
+def learning_curve_figure(
+    name: str, steps: Array, errors: Array, *, quantity: str, unit: str, structures: str = "geometries"
+) -> str:
     """Error on the validation geometries while the model was trained.
 
     Args:
@@ -79,6 +90,7 @@ def learning_curve_figure(name: str, steps: Array, errors: Array, *, quantity: s
         errors: (n_points,) mean absolute error.
         quantity: whose error it is.
         unit: unit of the errors.
+        structures: what the validation structures are called.
     """
     with figure_style():
         figure = Figure(figsize=(3.7, 2.9))
@@ -91,7 +103,7 @@ def learning_curve_figure(name: str, steps: Array, errors: Array, *, quantity: s
         return inline_svg(
             figure,
             name,
-            f"The {quantity} error on the validation geometries goes from {errors[0]:.3g} to {errors[-1]:.3g} {unit} "
+            f"The {quantity} error on the validation {structures} goes from {errors[0]:.3g} to {errors[-1]:.3g} {unit} "
             f"over {int(steps[-1])} steps; logarithmic axis.",
         )
 

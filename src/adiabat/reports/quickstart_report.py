@@ -1,6 +1,5 @@
 """The quickstart's page: one model's energies, forces and Hamiltonians against DFT, from the saved results of a run."""
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from adiabat.reports.error_figures import MAX_POINTS, learning_curve_figure, par
 from adiabat.reports.molecule_view import molecule_view
 from adiabat.reports.page import KeyNumber, Section
 from adiabat.reports.results import Array, Parity, QuickstartResults
+from adiabat.reports.run_section import run_section
 from adiabat.reports.trajectory_figures import (
     coverage_figure,
     energy_conservation_figure,
@@ -44,7 +44,7 @@ def quickstart_page(results: QuickstartResults) -> str:
         Section("motion", "The molecule in motion", _motion(results)),
         Section("electrons", "The electrons along the way", _electrons(results)),
         Section("limits", "What this run does not show", _limits(results)),
-        Section("settings", "Settings, versions and times", _settings(results)),
+        run_section(results.run, _setting_rows(results.run["settings"]), results.stages),
     ]
     return page.document(
         "Water: one model for nuclei and electrons", _introduction(results), sections, _closing(results)
@@ -303,25 +303,6 @@ def _limits(results: QuickstartResults) -> str:
         "One seed. Another one gives somewhat different errors; compare models only over several.",
     )
     return page.bullets(points)
-
-
-def _settings(results: QuickstartResults) -> str:
-    run = results.run
-    stages = [(name, number(seconds, 3)) for name, seconds in results.stages.items()]
-    stages.append(("all", number(sum(results.stages.values()), 3)))
-    versions = [(name, str(version)) for name, version in run["versions"].items()]
-    versions.append(("machine", run["machine"]))
-    return (
-        "<h3>Settings</h3>"
-        + page.table("What the run was asked for.", ("Setting", "Value"), _setting_rows(run["settings"]), numeric=False)
-        + page.folded(
-            "The configuration of the training run, complete", page.preformatted(json.dumps(run["training"], indent=2))
-        )
-        + "<h3>Time</h3>"
-        + page.table("Wall time of each stage; a resumed stage counts all its parts.", ("Stage", "Seconds"), stages)
-        + "<h3>Versions</h3>"
-        + page.table("Software and machine.", ("What", "Version"), versions, numeric=False)
-    )
 
 
 def _setting_rows(settings: dict[str, Any]) -> list[tuple[str, str]]:

@@ -1,6 +1,5 @@
 """Read a quickstart's run directory back into plain arrays."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from ase import Atoms
 from adiabat.core.errors import FileFormatError
 from adiabat.core.operators import BlockOperator
 from adiabat.data.record import Record
-from adiabat.data.store import DatasetStore
 from adiabat.reports.results import (
     Array,
     Checkpoints,
@@ -23,6 +21,7 @@ from adiabat.reports.results import (
     Parity,
     QuickstartResults,
 )
+from adiabat.reports.run_directory import read_arrays, read_json, read_json_lines, read_records, read_stage_times
 
 
 def load_results(directory: Path) -> QuickstartResults:
@@ -36,22 +35,22 @@ def load_results(directory: Path) -> QuickstartResults:
         StoreError: a store is missing or damaged.
     """
     dynamics = _dynamics(directory / "dynamics")
-    training = _records(directory / "train.lmdb")
+    training = read_records(directory / "train.lmdb")
     return QuickstartResults(
-        run=_json(directory / "run.json"),
-        stages={name: float(entry["seconds"]) for name, entry in _json(directory / "stages.json")["stages"].items()},
+        run=read_json(directory / "run.json"),
+        stages=read_stage_times(directory),
         training_positions=np.stack([record.structure.positions for record in training]),
-        test=_test_errors(directory / "evaluation", _records(directory / "test.lmdb")),
+        test=_test_errors(directory / "evaluation", read_records(directory / "test.lmdb")),
         learning=_learning_curves(directory / "training" / "metrics.jsonl"),
         dynamics=dynamics,
-        electronic=_electronic(_records(directory / "electrons.lmdb")),
+        electronic=_electronic(read_records(directory / "electrons.lmdb")),
         checkpoints=_checkpoints(directory),
     )
 
 
 def _test_errors(directory: Path, records: list[Record]) -> HeldOutErrors:
-    metrics = _json(directory / "metrics.json")
-    arrays = _arrays(directory / "arrays.npz")
+    metrics = read_json(directory / "metrics.json")
+    arrays = read_arrays(directory / "arrays.npz")
 
     def parity(name: str, chosen: Any = slice(None)) -> Parity:
         return Parity(*(np.ravel(arrays[f"{name}_{side}"][chosen]) for side in ("reference", "predicted")))
@@ -90,7 +89,7 @@ def _matrix(record: Record, name: str) -> Array:
 
 
 def _learning_curves(path: Path) -> LearningCurves:
-    lines = [line for line in _json_lines(path) if line["kind"] == "validation"]
+    lines = [line for line in read_json_lines(path) if line["kind"] == "validation"]
     return LearningCurves(
         steps=np.array([line["step"] for line in lines], dtype=float),
         errors={
@@ -101,7 +100,7 @@ def _learning_curves(path: Path) -> LearningCurves:
 
 
 def _dynamics(directory: Path) -> Dynamics:
-    log = _json_lines(directory / "log.jsonl")
+    log = read_json_lines(directory / "log.jsonl")
     frames: list[Atoms] = ase.io.read(directory / "trajectory.xyz", index=":")  # pyright: ignore[reportAssignmentType]
     column = {name: np.array([line[name] for line in log], dtype=float) for name in log[0] if log[0][name] is not None}
     return Dynamics(
@@ -126,10 +125,10 @@ def _electronic(records: list[Record]) -> ElectronicTrajectory:
 
 
 def _checkpoints(directory: Path) -> Checkpoints:
-    references = sorted(_records(directory / "checks.lmdb"), key=_time)
-    predicted = {record.structure.content_hash: record for record in _records(directory / "check_predictions.lmdb")}
+    references = sorted(read_records(directory / "checks.lmdb"), key=_time)
+    predicted = {record.structure.content_hash: record for record in read_records(directory / "check_predictions.lmdb")}
     pairs = [(predicted[record.structure.content_hash], record) for record in references]
-    cycles = {entry["step"]: entry for entry in _json(directory / "scf_cycles.json")}
+    cycles = {entry["step"]: entry for entry in read_json(directory / "scf_cycles.json")}
     steps = [record.structure.info["step"] for record in references]
 
     def mean_error(values: Callable[[Record], Array]) -> Array:
@@ -156,39 +155,3 @@ def _array_of(record: Record, name: str) -> Array:
 
 def _time(record: Record) -> float:
     return float(record.structure.info["time_fs"])
-
-
-def _records(path: Path) -> list[Record]:
-    with DatasetStore.open(path) as store:
-        return list(store)
-
-
-def _json(path: Path) -> Any:
-    return _parsed(path, json.loads)
-
-
-def _json_lines(path: Path) -> list[dict[str, Any]]:
-    return _parsed(path, lambda text: [json.loads(line) for line in text.splitlines()])
-
-
-def _arrays(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _parsed(path: Path, parse: Callable[[str], Any]) -> Any:
-    try:
-        return parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> FileFormatError:
-    return FileFormatError(
-        f"{path}, which cannot be read: {error}",
-        expected="the directory of a finished `adiabat quickstart`",
-        suggestion="run `adiabat quickstart -o` with that directory again; it completes what is missing",
-    )

@@ -128,7 +128,9 @@ def hamiltonian_words(mae: float, h0_mae: float, orbital_mae: float, gap_mae: fl
     )
 
 
-def learning_words(steps: Array, errors: dict[str, Array], units: dict[str, str], seconds: float) -> str:
+def learning_words(
+    steps: Array, errors: dict[str, Array], units: dict[str, str], seconds: float, structures: str = "geometries"
+) -> str:
     """How training went, and whether it was long enough.
 
     Args:
@@ -136,6 +138,7 @@ def learning_words(steps: Array, errors: dict[str, Array], units: dict[str, str]
         errors: for each quantity (n_points,) validation errors.
         units: for each quantity their unit.
         seconds: training time.
+        structures: what the validation structures are called.
     """
     falls = ", ".join(
         f"{name} from {number(float(curve[0]))} to {number(float(curve[-1]))} {units[name]}"
@@ -150,7 +153,7 @@ def learning_words(steps: Array, errors: dict[str, Array], units: dict[str, str]
     )
     return (
         f"Training took {number(seconds / 60, 2)} minutes and {count(steps[-1])} steps. On the validation "
-        f"geometries, the mean absolute error went down for {falls}. {verdict}"
+        f"{structures}, the mean absolute error went down for {falls}. {verdict}"
     )
 
 
