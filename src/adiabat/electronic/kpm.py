@@ -18,6 +18,8 @@ from adiabat.electronic.kpm_recursion import Progress, Steps, batch_moments, che
 from adiabat.electronic.kpm_settings import KpmSettings, estimate_kpm, number_of_moments, vector_dtype
 from adiabat.electronic.orthogonalized import OrthogonalizedHamiltonian
 
+__all__ = ["ChebyshevMoments", "KpmSettings", "channels", "estimate_kpm", "kpm_moments", "local_moments"]
+
 
 @dataclass(frozen=True)
 class ChebyshevMoments:
