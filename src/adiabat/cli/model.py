@@ -47,8 +47,7 @@ def _architecture(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if reference is not None:
         radius = config["operator"]["pair_radius"]
         reach = "all pairs of atoms" if radius is None else f"pairs within {radius} Å"
-        level = f"{reference['xc']}/{reference['basis']}, grid {reference['grid_level']}"
-        yield "", f"Hamiltonian at {level}, {reach}"
+        yield "", f"Hamiltonian at {_level(reference)}, {reach}"
     yield "elements", ", ".join(chemical_symbols[z] for z in description["atomic_numbers"])
     yield (
         "trunk",
@@ -56,6 +55,18 @@ def _architecture(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         f"products of {config['order']}, cutoff {config['cutoff']} Å",
     )
     yield "numbers", f"{description['n_values']} in {description['dtype']}, {description['bytes'] / 1e6:.2f} MB"
+
+
+def _level(reference: Mapping[str, Any]) -> str:
+    """Level of theory of the Hamiltonian, its spin, and where the overlap comes from."""
+    if reference.get("baseline", "minao") == "minao":
+        return f"{reference['xc']}/{reference['basis']}, grid {reference['grid_level']}"
+    spin = "" if reference["spin"] == "none" else f", {reference['spin']} spin"
+    if reference["gaussian_basis"] is not None:
+        overlap = "computed"
+    else:
+        overlap = "from tables" if reference["tabulated_overlap"] else "not known"
+    return f"{reference['method'] or reference['basis']}{spin}, overlap {overlap}"
 
 
 def _training(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
