@@ -52,6 +52,7 @@ def read_siesta(path: Path, options: HamiltonianOptions) -> Crystal:
             geometry = _geometry(sisl, path)
             file: Any = sisl.get_sile(path)
             matrix: Any = file.read_hamiltonian(geometry=geometry, dtype=np.float64)
+            atoms = _orbitals(sisl, path, matrix.geometry)
             fermi_level = file.read_fermi_level()
             eigenvalues = _eigenvalues(sisl, path, matrix)
     # What sisl raises for files that are damaged, cut off or lack something.
@@ -62,7 +63,7 @@ def read_siesta(path: Path, options: HamiltonianOptions) -> Crystal:
             expected="a complete file of SIESTA 4 or 5 with H and S, and its .XV and .ORB_INDX for versions before 5",
             suggestion="copy the file again; set SaveHS T in SIESTA's input",
         ) from error
-    return _crystal(path, matrix, None if fermi_level is None else float(np.max(fermi_level)), eigenvalues)
+    return _crystal(path, matrix, atoms, None if fermi_level is None else float(np.max(fermi_level)), eigenvalues)
 
 
 def _find(path: Path) -> Path:
@@ -82,33 +83,37 @@ def _find(path: Path) -> Path:
 
 
 def _geometry(sisl: Any, path: Path) -> Any:
-    """Geometry with orbitals for files that lack them, from ``.XV`` and ``.ORB_INDX``; None if the file has its own."""
-    if path.suffix == ".nc" or (path.suffix == ".HSX" and sisl.get_sile(path).version > 0):
+    """Structure and orbitals for an ``.HSX`` of SIESTA 4, which has neither; None if the file has its own."""
+    if path.suffix != ".HSX" or sisl.get_sile(path).version > 0:
         return None
-    own = sisl.get_sile(path).read_geometry() if path.suffix == ".TSHS" else None
     positions, index = path.with_suffix(".XV"), path.with_suffix(".ORB_INDX")
-    if not index.is_file():
-        if own is None:
-            raise FileNotFoundError(f"no {index.name}, which tells the orbitals")
-        return None
-    if own is None and not positions.is_file():
-        raise FileNotFoundError(f"no {positions.name}, which tells the structure")
-    source = own if own is not None else sisl.get_sile(positions).read_geometry()
+    for needed in (positions, index):
+        if not needed.is_file():
+            raise FileNotFoundError(f"no {needed.name} beside this file of SIESTA 4")
+    source = sisl.get_sile(positions).read_geometry()
     basis = sisl.get_sile(index).read_basis()
-    if positions.is_file():
-        numbers = sisl.get_sile(positions).read_geometry().atoms.Z
-        basis = sisl.Atoms([sisl.Atom(int(z), atom.orbitals) for z, atom in zip(numbers, basis, strict=True)])
+    atoms = [sisl.Atom(int(z), atom.orbitals) for z, atom in zip(source.atoms.Z, basis, strict=True)]
     cells = sisl.get_sile(index).read_lattice_nsc()
-    return sisl.Geometry(source.xyz, basis, lattice=sisl.Lattice(source.cell, nsc=cells))
+    return sisl.Geometry(source.xyz, sisl.Atoms(atoms), lattice=sisl.Lattice(source.cell, nsc=cells))
 
 
-def _crystal(path: Path, matrix: Any, fermi_level: float | None, eigenvalues: OwnEigenvalues | None) -> Crystal:
+def _orbitals(sisl: Any, path: Path, geometry: Any) -> list[Any]:
+    """Atoms with orbitals whose l is known: those of the file, or those of ``.ORB_INDX``."""
+    own, index = list(geometry.atoms), path.with_suffix(".ORB_INDX")
+    if all(hasattr(orbital, "l") for atom in own for orbital in atom.orbitals) or not index.is_file():
+        return own
+    return list(sisl.get_sile(index).read_basis())
+
+
+def _crystal(
+    path: Path, matrix: Any, atoms: list[Any], fermi_level: float | None, eigenvalues: OwnEigenvalues | None
+) -> Crystal:
     geometry = matrix.geometry
     numbers = np.array(geometry.atoms.Z, dtype=np.int64)
     structure = Structure(
         numbers, np.array(geometry.xyz, dtype=np.float64), np.array(geometry.cell, dtype=np.float64), np.ones(3, bool)
     )
-    basis = basis_of_atoms("siesta", structure.symbols, numbers, [_shells(atom, path) for atom in geometry.atoms])
+    basis = basis_of_atoms("siesta", structure.symbols, numbers, [_shells(atom, path) for atom in atoms])
     n_components = int(matrix.spin.size(matrix.dtype))
     parts = [_elements(matrix, component) for component in range(n_components)]
     if matrix.orthogonal:
