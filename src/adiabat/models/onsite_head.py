@@ -10,7 +10,7 @@ from adiabat.equivariant.clebsch_gordan import clebsch_gordan, shell_pair_to_irr
 from adiabat.equivariant.grid_products import SphereCurl, SphereProduct
 from adiabat.models.config import OperatorConfig
 from adiabat.models.layers import IrrepsLinear, ScalarNetwork
-from adiabat.models.linear_onsite import LinearOnsite
+from adiabat.models.linear_baseline import LinearOnsite
 from adiabat.models.operator_layout import OperatorLayout
 
 _SPECIES_CHANNELS = 16
@@ -93,7 +93,7 @@ class OnsiteHead(nn.Module):
         """What the linear part is linear in; arguments as of :meth:`forward`."""
         assert self.linear is not None
         centre, neighbor = graph.pair_index
-        return self.linear.density(vectors, centre, species.index_select(0, neighbor), len(species))
+        return self.linear.features(vectors, centre, species.index_select(0, neighbor), len(species))
 
 
 def _onsite_basis(layout: OperatorLayout, l_out: int) -> tuple[Tensor, list[int], list[int]]:

@@ -44,9 +44,7 @@ class OperatorHead(nn.Module):
         width = config.layers * config.channels
         linear_cutoff = min(config.cutoff, reach) if two_center else None
         self.onsite = OnsiteHead(width, config.l_max, n_species, layout, config.operator, linear_cutoff)
-        self.pair = PairHead(
-            width, config.l_max, n_species, layout, config.operator, reach, linear_cutoff=linear_cutoff
-        )
+        self.pair = PairHead(width, config.l_max, n_species, layout, config.operator, reach, two_center=two_center)
         signs = torch.tensor(TRANSPOSE_SIGNS if layout.spin == "spinor" else (1.0,), dtype=torch.get_default_dtype())
         self.register_buffer("transpose_signs", signs.view(-1, 1, 1), persistent=False)
 
@@ -65,24 +63,15 @@ class OperatorHead(nn.Module):
         self, features: Tensor, graph: Graph, species: Tensor, vectors: Tensor, shape: tuple[int, ...]
     ) -> Tensor:
         """Blocks of all pairs, not yet averaged with their partners; piece by piece where no gradient is kept."""
-        density = self.pair_density(graph, species, vectors)
         if torch.is_grad_enabled() or len(vectors) <= _PAIRS_AT_ONCE:
-            made = self.pair(features, graph, species, vectors, density).unflatten(-1, shape)
-            return self._from_frame(made, vectors)
+            return self._from_frame(self.pair(features, graph, species, vectors).unflatten(-1, shape), vectors)
         blocks = features.new_empty(len(vectors), *shape)
         for start in range(0, len(vectors), _PAIRS_AT_ONCE):
             part = slice(start, start + _PAIRS_AT_ONCE)
             some = replace(graph, pair_index=graph.pair_index[:, part])
-            made = self.pair(features, some, species, vectors[part], density).unflatten(-1, shape)
+            made = self.pair(features, some, species, vectors[part]).unflatten(-1, shape)
             blocks[part] = self._from_frame(made, vectors[part])
         return blocks
-
-    def pair_density(self, graph: Graph, species: Tensor, vectors: Tensor) -> Tensor | None:
-        """Neighbor densities that the pairs' linear part reads; None without one."""
-        if self.pair.linear is None:
-            return None
-        centre, neighbor = graph.pair_index
-        return self.pair.linear.density(vectors, centre, species.index_select(0, neighbor), len(species))
 
     def _from_frame(self, blocks: Tensor, vectors: Tensor) -> Tensor:
         return turn_blocks(blocks, orbital_frame(vectors, self.layout).mT, bond_rotation(vectors).mT, self.layout)

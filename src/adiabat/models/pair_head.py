@@ -11,7 +11,6 @@ from adiabat.equivariant.frames import bond_frame, m_major_order, to_bond_frame
 from adiabat.equivariant.grid_products import CircleProduct
 from adiabat.models.config import OperatorConfig
 from adiabat.models.layers import BesselBasis, IrrepsLinear, PolynomialEnvelope, ScalarNetwork
-from adiabat.models.linear_pairs import LinearPairs
 from adiabat.models.onsite_head import OUTPUT_START
 from adiabat.models.operator_layout import OperatorLayout
 from adiabat.models.two_center import TwoCenterFunctions
@@ -33,7 +32,7 @@ class PairHead(nn.Module):
 
     def __init__(
         self, width_in: int, l_max: int, n_species: int, layout: OperatorLayout, config: OperatorConfig, reach: float,
-        *, linear_cutoff: float | None,
+        *, two_center: bool,
     ) -> None:  # fmt: skip
         super().__init__()
         channels, order = config.channels, config.order
@@ -73,18 +72,11 @@ class PairHead(nn.Module):
         self.register_buffer("decay", torch.zeros(n_species * n_species, n_coefficients))
         self.baseline = (
             TwoCenterFunctions(n_species * n_species, self.n_even, reach, math.ceil(reach / _KNOT_SPACING))
-            if linear_cutoff is not None
-            else None
-        )
-        self.linear = (
-            LinearPairs(n_species, self.n_even, self.n_odd, self.n_pairs, linear_cutoff, reach)
-            if linear_cutoff is not None
+            if two_center
             else None
         )
 
-    def forward(
-        self, features: Tensor, graph: Graph, species: Tensor, vectors: Tensor, density: Tensor | None
-    ) -> Tensor:
+    def forward(self, features: Tensor, graph: Graph, species: Tensor, vectors: Tensor) -> Tensor:
         """Blocks in each bond's frame.
 
         Args:
@@ -92,7 +84,6 @@ class PairHead(nn.Module):
             graph: for its pairs.
             species: (n_atoms,) index of each atom's element.
             vectors: (n_pairs, 3) in Å.
-            density: neighbor densities of all atoms, where there is a linear part.
 
         Returns: (n_pairs, n_components · n_padded²) in eV.
         """
@@ -121,10 +112,6 @@ class PairHead(nn.Module):
             missing = coefficients.shape[1] - self.n_even
             baseline = self.baseline(distances, pair).to(coefficients.dtype)
             coefficients = coefficients + nn.functional.pad(baseline, (0, missing))
-        if self.linear is not None:
-            assert density is not None
-            linear = self.linear(density, graph.pair_index, pair, vectors)
-            coefficients = coefficients + linear.to(coefficients.dtype)
         return coefficients @ self.to_block
 
     def _mix(self, seen: Tensor) -> Tensor:

@@ -185,77 +185,28 @@ def _less_linear_part(
 
 
 def _fit_pairs(model: Model, head: OperatorHead, examples: Sequence[LabelledGraph]) -> None:
-    """Both baselines, and amplitude and decay length of what is left of every coefficient.
+    """Two-centre baseline, and amplitude and decay length of what is left of every coefficient.
 
     For each pair of elements: rms ≈ amplitude · exp(−decay · r).
     """
     coefficients, distances, kinds = _pair_coefficients(model, head, examples)
     pair = head.pair
-    if pair.baseline is not None:
-        for kind in range(len(pair.amplitude)):
-            members = np.flatnonzero(kinds == kind)
-            if len(members):
-                own, r = coefficients[members, : pair.n_even], distances[members]
-                pair.baseline.fit(kind, r, own, *exponential_fit(r, np.square(own)))
-                fitted = pair.baseline(torch.from_numpy(r)[:, None], torch.full((len(r),), kind))
-                coefficients[members, : pair.n_even] = own - fitted.numpy()
-    _fit_pair_scales(pair, coefficients, distances, kinds)
-    if pair.linear is not None:
-        coefficients -= _fit_linear_pairs(model, head, examples, coefficients, distances, kinds)
-        _fit_pair_scales(pair, coefficients, distances, kinds)
-
-
-def _fit_pair_scales(
-    pair: PairHead,
-    coefficients: npt.NDArray[np.float64],
-    distances: npt.NDArray[np.float64],
-    kinds: npt.NDArray[np.int64],
-) -> None:
     for kind in range(len(pair.amplitude)):
         members = np.flatnonzero(kinds == kind)
         if not len(members):
             pair.amplitude[kind].zero_()  # H stays the baseline where nothing was learned
             continue
-        squares = _mean_over_sides(torch.from_numpy(np.square(coefficients[members])), pair).numpy()
-        amplitude, decay = exponential_fit(distances[members], squares)
+        own, r = coefficients[members], distances[members]
+        if pair.baseline is not None:
+            means = own[:, : pair.n_even]
+            pair.baseline.fit(kind, r, means, *exponential_fit(r, np.square(means)))
+            with torch.no_grad():
+                fitted = pair.baseline(torch.from_numpy(r)[:, None], torch.full((len(r),), kind))
+            own[:, : pair.n_even] -= fitted.double().numpy()
+        squares = _mean_over_sides(torch.from_numpy(np.square(own)), pair).numpy()
+        amplitude, decay = exponential_fit(r, squares)
         pair.amplitude[kind].copy_(torch.from_numpy(amplitude))
         pair.decay[kind].copy_(torch.from_numpy(decay))
-
-
-def _fit_linear_pairs(
-    model: Model,
-    head: OperatorHead,
-    examples: Sequence[LabelledGraph],
-    coefficients: npt.NDArray[np.float64],
-    distances: npt.NDArray[np.float64],
-    kinds: npt.NDArray[np.int64],
-) -> npt.NDArray[np.float64]:
-    """Fit the linear part, and return it on the data."""
-    linear = head.pair.linear
-    assert linear is not None
-    seen: list[Tensor] = []
-    inputs: list[tuple[Tensor, Tensor, Tensor]] = []
-    for example in examples:
-        vectors = model.pair_vectors(example.graph).double().cpu()
-        species = model.species(example.graph.atomic_numbers)
-        density = head.pair_density(example.graph, species, model.pair_vectors(example.graph))
-        assert density is not None
-        inputs.append((density.cpu(), example.graph.pair_index.cpu(), vectors))
-        seen.append(linear.seen(*inputs[-1]))
-    device = linear.amplitude.device
-    linear.cpu()
-    known = torch.from_numpy(kinds)
-    linear.fit(
-        torch.cat(seen), torch.from_numpy(distances)[:, None], known, torch.from_numpy(coefficients),
-        head.pair.amplitude.double().cpu(), head.pair.decay.double().cpu(),
-    )  # fmt: skip
-    counts = [len(vectors) for _, _, vectors in inputs]
-    values = [
-        linear(density, pair_index, own, vectors)
-        for (density, pair_index, vectors), own in zip(inputs, known.split(counts), strict=True)
-    ]
-    linear.to(device)
-    return torch.cat(values).numpy()
 
 
 def _pair_coefficients(

@@ -3,7 +3,7 @@
 import torch
 
 from adiabat.equivariant.harmonics import spherical_harmonics
-from adiabat.models.linear_onsite import LinearOnsite, ridge
+from adiabat.models.linear_baseline import LinearOnsite, ridge
 
 CUTOFF = 4.0
 N_IRREPS = (2, 1, 1)
@@ -40,10 +40,10 @@ def test_a_field_of_the_neighbors_is_recovered() -> None:
     linear = LinearOnsite(2, N_IRREPS, CUTOFF)
     own = torch.zeros(200, dtype=torch.int64)
     bonds = surroundings(200, 0)
-    linear.fit(linear.density(*bonds, 200), field(*bonds, 200), own)
+    linear.fit(linear.features(*bonds, 200), field(*bonds, 200), own)
     others = surroundings(50, 1)
     expected = field(*others, 50)
-    found = linear(linear.density(*others, 50), own[:50])
+    found = linear(linear.features(*others, 50), own[:50])
     assert (found - expected).abs().max() < 1e-2 * expected.abs().max()
 
 
@@ -53,17 +53,17 @@ def test_what_is_not_linear_is_left_to_the_network() -> None:
     own = torch.zeros(40, dtype=torch.int64)
     bonds = surroundings(40, 0)
     noise = torch.randn(40, field(*bonds, 40).shape[1], generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    linear.fit(linear.density(*bonds, 40), noise, own)
+    linear.fit(linear.features(*bonds, 40), noise, own)
     others = surroundings(50, 1)
-    assert linear(linear.density(*others, 50), own.new_zeros(50)).square().mean() < 0.3
-    without_penalty = torch.linalg.pinv(linear.density(*bonds, 40)[..., 0]) @ noise[:, :2]
-    assert (linear.density(*others, 50)[..., 0] @ without_penalty).square().mean() > 1
+    assert linear(linear.features(*others, 50), own.new_zeros(50)).square().mean() < 0.3
+    without_penalty = torch.linalg.pinv(linear.features(*bonds, 40)[..., 0]) @ noise[:, :2]
+    assert (linear.features(*others, 50)[..., 0] @ without_penalty).square().mean() > 1
 
 
 def test_neighbors_beyond_the_cutoff_add_nothing() -> None:
     linear = LinearOnsite(1, N_IRREPS, CUTOFF)
     vectors = torch.tensor([[0.0, 0.0, CUTOFF], [0.0, CUTOFF + 1, 0.0]], dtype=torch.float64)
-    assert not linear.density(vectors, torch.tensor([0, 0]), torch.tensor([0, 0]), 1).any()
+    assert not linear.features(vectors, torch.tensor([0, 0]), torch.tensor([0, 0]), 1).any()
 
 
 def test_weights_stay_in_float64_when_the_model_is_cast() -> None:

@@ -18,8 +18,9 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from adiabat.equivariant.harmonics import spherical_harmonics
 from adiabat.models.layers import keep_float64
-from adiabat.models.neighbor_density import NeighborDensity, roughness_root
+from adiabat.models.two_center import spline_weights
 
 _KNOT_SPACING: Final = 0.4
 """Å between the knots of f."""
@@ -40,11 +41,11 @@ class LinearOnsite(nn.Module):
 
     def __init__(self, n_species: int, n_irreps: Sequence[int], cutoff: float) -> None:
         super().__init__()
-        self.n_species, self.n_irreps = n_species, tuple(n_irreps)
-        self.density = NeighborDensity(n_species, cutoff, len(n_irreps) - 1, _KNOT_SPACING)
+        self.n_species, self.cutoff, self.n_irreps = n_species, cutoff, tuple(n_irreps)
+        self.n_intervals = max(4, round(cutoff / _KNOT_SPACING))
+        n_features = n_species * (self.n_intervals + 3)
         for l, n in enumerate(n_irreps):
-            shape = (n_species, self.density.n_features, n)
-            self.register_buffer(f"weight_{l}", torch.zeros(shape, dtype=torch.float64))
+            self.register_buffer(f"weight_{l}", torch.zeros(n_species, n_features, n, dtype=torch.float64))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LinearOnsite":
         """Stay in float64: weights of nearly dependent features cancel."""
@@ -54,7 +55,7 @@ class LinearOnsite(nn.Module):
         """(n_atoms, n_coefficients) of the natural irreps, L by L, m slower than the irreps; float64.
 
         Args:
-            features: from ``density``.
+            features: from :meth:`features`.
             species: (n_atoms,) index of each atom's element.
         """
         parts: list[Tensor] = []
@@ -62,6 +63,32 @@ class LinearOnsite(nn.Module):
             weight = getattr(self, f"weight_{l}").index_select(0, species)
             parts.append((self._of_l(features, l) @ weight).flatten(1))
         return torch.cat(parts, dim=1)
+
+    def features(self, vectors: Tensor, centre: Tensor, neighbor_species: Tensor, n_atoms: int) -> Tensor:
+        """Σ_j B_n(r_ij) Y_lm(r̂_ij) for each element of the neighbors.
+
+        Args:
+            vectors: (n, 3) from centre to neighbor in Å; those beyond the cutoff add nothing.
+            centre: (n,) atom.
+            neighbor_species: (n,) index of the neighbor's element.
+            n_atoms: number of atoms.
+
+        Returns: (n_atoms, n_species · n_splines, (l_max + 1)²), float64.
+        """
+        x = vectors.detach().norm(dim=-1) / self.cutoff
+        near = x < 1
+        vectors, centre, neighbor_species = vectors[near].double(), centre[near], neighbor_species[near]
+        x = vectors.norm(dim=-1) / self.cutoff
+        harmonics = spherical_harmonics(vectors, len(self.n_irreps) - 1)
+        interval, weights = spline_weights(x, self.n_intervals)
+        weights = weights * ((1 - x**2) ** 3).unsqueeze(-1)
+        n_splines = self.n_intervals + 3
+        rows = ((centre * self.n_species + neighbor_species) * n_splines + interval).unsqueeze(-1)
+        rows = rows + torch.arange(4, device=rows.device)
+        summed = harmonics.new_zeros(n_atoms * self.n_species * n_splines, harmonics.shape[1])
+        for k in range(4):
+            summed = summed.index_add(0, rows[:, k], weights[:, k : k + 1] * harmonics)
+        return summed.view(n_atoms, self.n_species * n_splines, -1)
 
     def fit(self, features: Tensor, coefficients: Tensor, species: Tensor) -> None:
         """Least squares for every element and L.
@@ -71,8 +98,7 @@ class LinearOnsite(nn.Module):
             coefficients: (n_atoms, n_coefficients) of the natural irreps, less the mean of those with L = 0.
             species: (n_atoms,) index of each atom's element.
         """
-        root = roughness_root(self.density.n_splines, _SIZE_PENALTY).to(features)
-        roots = torch.block_diag(*[root] * self.n_species)
+        roots = _penalty_root(self.n_species, self.n_intervals + 3).to(features)
         for index in range(self.n_species):
             own = species == index
             if not bool(own.any()):
@@ -117,3 +143,11 @@ def ridge(design: Tensor, targets: Tensor, penalty_root: Tensor) -> Tensor:
     assert best is not None
     inverse = singular / (singular.square() + best[1])
     return penalty_root @ (right.mT @ (inverse.unsqueeze(1) * along)) / size
+
+
+def _penalty_root(n_species: int, n_splines: int) -> Tensor:
+    """T with (T Tᵀ)⁻¹ = DᵀD + small · 1, D the second differences of each element's splines."""
+    second = torch.diff(torch.eye(n_splines, dtype=torch.float64), n=2, dim=0)
+    penalty = second.mT @ second + _SIZE_PENALTY * torch.eye(n_splines, dtype=torch.float64)
+    root = torch.linalg.inv(torch.linalg.cholesky(penalty)).mT
+    return torch.block_diag(*[root] * n_species)
