@@ -16,11 +16,12 @@ from adiabat.data.record import Labels, Provenance
 from adiabat.data.structure import Structure
 from adiabat.engines import cp2k_output
 from adiabat.engines.base import Engine
-from adiabat.engines.cp2k_files import data_folder, find_program, load_basis, load_potentials, program_version
+from adiabat.engines.cp2k_files import data_folder, find_program, program_version
 from adiabat.engines.cp2k_input import FUNCTIONALS, Cp2kTask
 from adiabat.engines.cp2k_run import Cp2kAnswer, run_cp2k
 from adiabat.engines.cp2k_xtb import xtb_orbital_basis
 from adiabat.engines.crystal_images import unwrapped, without_vacuum_images, wrapped
+from adiabat.engines.gth_data import load_basis, load_potentials
 from adiabat.engines.kpoints import K_SPACING, check_kpoints, mesh_of
 from adiabat.engines.mid_gap import mid_gap
 from adiabat.physics.crystal_overlap import crystal_overlap

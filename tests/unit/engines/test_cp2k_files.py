@@ -7,6 +7,7 @@ import pytest
 from adiabat.core.errors import BasisError, ConfigError, EngineError
 from adiabat.engines import cp2k_files as files
 from adiabat.engines.cp2k_xtb import n_valence, xtb_orbital_basis
+from adiabat.engines.gth_data import load_basis, load_potentials
 from adiabat.physics.gaussian_basis import GaussianBasis
 
 BASIS = """
@@ -61,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def basis(folder: Path, name: str, potential: str = "GTH-PBE", elements=(5,), **options) -> GaussianBasis:
-    return files.load_basis(folder, name, files.load_potentials(folder, potential, elements), **options)
+    return load_basis(folder, name, load_potentials(folder, potential, elements), **options)
 
 
 def test_polarised_basis_is_composed_of_what_is_shipped(folder):
@@ -110,7 +111,7 @@ def test_unknown_names_bring_the_nearest(folder):
         basis(folder, "DZVP-MOLOPT-SR")
     assert "DZVP-MOLOPT-SR-GTH" in caught.value.suggestion
     with pytest.raises(ConfigError, match="'GTH-PBA' for B") as refused:
-        files.load_potentials(folder, "GTH-PBA", [5])
+        load_potentials(folder, "GTH-PBA", [5])
     assert "GTH-PBE" in refused.value.suggestion
 
 
