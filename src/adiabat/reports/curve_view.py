@@ -80,7 +80,7 @@ def curve_view(name: str, x: Axis, y: Axis, series: Sequence[Series], *, descrip
         fallback: HTML shown where scripts do not run: the figure.
     """
     data = {"x": _axis(x), "y": _axis(y), "series": [_series(item) for item in series]}
-    payload = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
+    payload = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     toggles = "".join(
         f'<label><input type="checkbox" checked data-series="{index}">'
         f'<svg class="sample" viewBox="0 0 34 12" aria-hidden="true">{_sample(item)}</svg>{escape(item.name)}</label>'

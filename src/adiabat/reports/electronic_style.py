@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from adiabat.data.band_structure import BandStructure
 from adiabat.data.dos_result import DensityOfStates
-from adiabat.reports.figure_style import FIRST, INK, MUTED, SECOND, THIRD
+from adiabat.reports.figure_style import FIRST, INK, MUTED, SECOND, THIRD, figure_style
 
 FOURTH: Final = "#cc79a7"
 """Reddish purple of Okabe and Ito."""
@@ -95,5 +95,6 @@ def svg(figure: Figure) -> bytes:
 def _file(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    figure.savefig(buffer, format=kind, dpi=RESOLUTION, facecolor="white", metadata=metadata)
+    with figure_style():  # whether text stays text is asked when a figure is saved
+        figure.savefig(buffer, format=kind, dpi=RESOLUTION, facecolor="white", metadata=metadata)
     return buffer.getvalue()
