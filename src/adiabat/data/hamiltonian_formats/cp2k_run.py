@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from ase.data import atomic_numbers as number_of_symbol
 
-from adiabat.core.errors import FileFormatError
+from adiabat.core.errors import FileFormatError, ScfNotConvergedError
 from adiabat.core.units import HARTREE
 from adiabat.data.hamiltonian_formats.contents import Crystal, OwnEigenvalues, basis_of_atoms
 from adiabat.data.hamiltonian_formats.cp2k import read_cp2k_operators
@@ -34,9 +34,16 @@ def read_cp2k(path: Path, options: HamiltonianOptions) -> Crystal:
 
     Raises:
         FileFormatError: no log with lists of images, no structure, or damaged files.
+        ScfNotConvergedError: H is not that of a converged SCF.
     """
     log_path = path if path.is_file() else _find_log(path)
     folder, log = log_path.parent, log_path.read_text(encoding="utf-8", errors="replace")
+    if "SCF run NOT converged" in log:
+        raise ScfNotConvergedError(
+            f"{log_path.name}, whose SCF did not converge",
+            expected="'SCF run converged'",
+            suggestion="raise MAX_SCF, add smearing, or mix less; then write the matrices again",
+        )
     project = _word(log, r"GLOBAL\| Project name +(\S+)", log_path)
     numbers, printed, valence = _atoms_of_log(log, log_path)
     structure = _structure(folder, log, options)

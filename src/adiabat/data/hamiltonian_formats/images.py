@@ -100,16 +100,24 @@ def check_images(positions: Array, cell: Array, overlap: BlockOperator, place: s
     Raises:
         FileFormatError: the images of the operator are not those of the positions.
     """
-    distances, norms = pair_distances(overlap, positions, cell), block_norms(overlap)
+    norms = block_norms(overlap)
     i, j = overlap.pairs[:, 3], overlap.pairs[:, 4]
-    for a, b in {(int(a), int(b)) for a, b in zip(i, j, strict=True) if a < b}:
-        rows = np.flatnonzero((i == a) & (j == b))
-        largest, nearest = rows[np.argmax(norms[rows])], rows[np.argmin(distances[rows])]
-        if distances[largest] > _SLACK * distances[nearest] + _SLACK and norms[largest] > 2 * norms[nearest]:
-            raise FileFormatError(
-                f"{place}: an overlap of atoms {a} and {b} that is largest at {distances[largest]:.2f} Å, in cell "
-                f"{overlap.pairs[largest, :3].tolist()}, although cell {overlap.pairs[nearest, :3].tolist()} is "
-                f"{distances[nearest]:.2f} Å away",
-                expected="images that count from the atoms' positions",
-                suggestion="give the structure of this very calculation; atoms may have been wrapped into the cell",
-            )
+    order = np.lexsort((norms, j, i))
+    last = np.append(np.diff(i[order]) | np.diff(j[order]), 1) != 0
+    largest = order[last]
+    largest = largest[(i[largest] < j[largest]) & (norms[largest] > 0)]
+    a, b = i[largest], j[largest]
+    vectors = positions[b] - positions[a]
+    home = np.round(vectors @ np.linalg.inv(cell))
+    copies = vectors[:, None] + (_STEPS - home[:, None]) @ cell
+    nearest = np.linalg.norm(copies, axis=2).min(axis=1, initial=np.inf)
+    distances = pair_distances(overlap, positions, cell)[largest]
+    wrong = np.flatnonzero(distances > _SLACK * nearest + _SLACK)
+    if len(wrong):
+        at = wrong[0]
+        raise FileFormatError(
+            f"{place}: an overlap of atoms {a[at]} and {b[at]} that is largest at {distances[at]:.2f} Å, in cell "
+            f"{overlap.pairs[largest[at], :3].tolist()}, although a copy is {nearest[at]:.2f} Å away",
+            expected="images that count from the atoms' positions",
+            suggestion="give the structure of this very calculation; atoms may have been wrapped into the cell",
+        )

@@ -50,10 +50,11 @@ def read_siesta(path: Path, options: HamiltonianOptions) -> Crystal:
             # sisl warns of what is handled here: a missing Fermi level, and orbitals without a known radius.
             warnings.simplefilter("ignore", sisl.SislWarning)
             geometry = _geometry(sisl, path)
-            file: Any = sisl.get_sile(path)
-            matrix: Any = file.read_hamiltonian(geometry=geometry, dtype=np.float64)
+            with sisl.get_sile(path) as file:
+                matrix: Any = file.read_hamiltonian(geometry=geometry, dtype=np.float64)
+                fermi_level = file.read_fermi_level()
             atoms = _orbitals(sisl, path, matrix.geometry)
-            fermi_level = file.read_fermi_level()
+            numbers = _numbers(sisl, path, atoms)
             eigenvalues = _eigenvalues(sisl, path, matrix)
     # What sisl raises for files that are damaged, cut off or lack something.
     except (sisl.SislError, sisl.io.SileError, OSError, ValueError, IndexError, KeyError, EOFError, MemoryError,
@@ -63,7 +64,8 @@ def read_siesta(path: Path, options: HamiltonianOptions) -> Crystal:
             expected="a complete file of SIESTA 4 or 5 with H and S, and its .XV and .ORB_INDX for versions before 5",
             suggestion="copy the file again; set SaveHS T in SIESTA's input",
         ) from error
-    return _crystal(path, matrix, atoms, None if fermi_level is None else float(np.max(fermi_level)), eigenvalues)
+    shells = [_shells(atom, path) for atom in atoms]
+    return _crystal(matrix, numbers, shells, None if fermi_level is None else float(np.max(fermi_level)), eigenvalues)
 
 
 def _find(path: Path) -> Path:
@@ -105,15 +107,26 @@ def _orbitals(sisl: Any, path: Path, geometry: Any) -> list[Any]:
     return list(sisl.get_sile(index).read_basis())
 
 
+def _numbers(sisl: Any, path: Path, atoms: list[Any]) -> npt.NDArray[np.int64]:
+    """Atomic numbers: of ``.XV`` if it is there, for ``.TSHS`` has none and labels may be anything."""
+    positions = path.with_suffix(".XV")
+    if positions.is_file():
+        return np.array(sisl.get_sile(positions).read_geometry().atoms.Z, dtype=np.int64)
+    return np.array([atom.Z for atom in atoms], dtype=np.int64)
+
+
 def _crystal(
-    path: Path, matrix: Any, atoms: list[Any], fermi_level: float | None, eigenvalues: OwnEigenvalues | None
+    matrix: Any,
+    numbers: npt.NDArray[np.int64],
+    shells: list[list[int]],
+    fermi_level: float | None,
+    eigenvalues: OwnEigenvalues | None,
 ) -> Crystal:
     geometry = matrix.geometry
-    numbers = np.array(geometry.atoms.Z, dtype=np.int64)
     structure = Structure(
         numbers, np.array(geometry.xyz, dtype=np.float64), np.array(geometry.cell, dtype=np.float64), np.ones(3, bool)
     )
-    basis = basis_of_atoms("siesta", structure.symbols, numbers, [_shells(atom, path) for atom in atoms])
+    basis = basis_of_atoms("siesta", structure.symbols, numbers, shells)
     n_components = int(matrix.spin.size(matrix.dtype))
     parts = [_elements(matrix, component) for component in range(n_components)]
     if matrix.orthogonal:
