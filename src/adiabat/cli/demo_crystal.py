@@ -79,4 +79,6 @@ def _settings(seed: int, cp2k: bool | None, fast: bool) -> "CrystalDemoSettings"
             return CrystalDemoSettings(source="shipped", seed=seed)
     elif cp2k:
         find_program()
-    return CrystalDemoSettings(source="shipped" if cp2k is False else "cp2k", seed=seed)
+    if cp2k is False:
+        return CrystalDemoSettings(source="shipped", seed=seed)
+    return CrystalDemoSettings.labelled_here(seed)

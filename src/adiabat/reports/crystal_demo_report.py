@@ -144,7 +144,8 @@ def _n(results: CrystalDemoResults) -> int:
 def _bands(results: CrystalDemoResults) -> str:
     intro = (
         f"Lines are the model's, circles are the reference's, {results.run['method']}. Energies count from the top of "
-        "the valence bands. Beside the bands stands the density of states, total and its parts on the two elements."
+        "the valence bands, or from the Fermi level where there is no gap. Beside the bands stands the density of "
+        "states, total and its parts on the two elements."
     )
     return page.paragraph(intro) + "".join(_cell_figures(cell) for cell in results.cells)
 
@@ -159,25 +160,34 @@ def _cell_figures(cell: TestedCell) -> str:
         f"Along this path, {comparison.n_states} states within 5 eV of the Fermi level differ by "
         f"{number(1000 * comparison.rms)} meV (root mean square)"
     )
+    sentence = f"{how_far}. Gap: {_gap(cell.dos)} predicted, {_gap(cell.reference_dos)} in the reference."
     bands = inline_svg(
         band_figure(cell.bands, window=WINDOW, dos=cell.dos), f"{name}-bands", f"Bands of {cell.name}. {how_far}."
     )
     densities = inline_svg(
         dos_figure(cell.dos, window=WINDOW, reference=cell.reference_dos),
         f"{name}-dos",
-        f"Density of states of {cell.name}, predicted and reference.",
+        f"Density of states of {cell.name}, {cell.n_atoms} atoms, predicted and reference.",
     )
-    gaps = [_gap(cell.dos), _gap(cell.reference_dos)]
-    sentence = f"{how_far}. Gap: {gaps[0]} predicted, {gaps[1]} in the reference, both on the mesh of the densities."
+    files = [
+        (title, f"{cell.folder}/{file}")
+        for title, file in (
+            ("bands that answer mouse and keys", "bands.html"),
+            ("density of states", "dos.html"),
+            ("bands as a table", "bands.csv"),
+            ("for print", "bands.svg"),
+        )
+    ]
     return (
         f"<h3>{cell.name}</h3>"
         + page.paragraph(sentence)
         + page.panels(
             [
-                page.figure(bands, "Bands.", f"With data and an interactive page in {cell.folder}."),
+                page.figure(bands, "Bands", f"along {'–'.join(cell.bands.tick_labels)}."),
                 page.figure(densities, "Density of states.", "Circles are the reference, about its own zero."),
             ]
         )
+        + page.links("In files beside this page:", files)
     )
 
 

@@ -74,12 +74,13 @@ def inline_svg(figure: Figure, name: str, alternative: str) -> str:
     and print; identifiers carry ``name``, so that many figures share a page.
 
     Args:
-        figure: drawn within :func:`figure_style`.
+        figure: drawn within :func:`figure_style`; it is written within it too, whose identifiers do not change.
         name: a word that is unique on the page.
         alternative: what a reader who cannot see the figure needs to know.
     """
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    with figure_style():
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

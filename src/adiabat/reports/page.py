@@ -95,6 +95,12 @@ def bullets(points: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(point)}</li>" for point in points) + "</ul>"
 
 
+def links(text: str, targets: Sequence[tuple[str, str]]) -> str:
+    """A sentence of links to files beside the page: what each is called, and its relative path."""
+    found = ", ".join(f'<a href="{escape(path, quote=True)}">{escape(name)}</a>' for name, path in targets)
+    return f'<p class="note">{escape(text)} {found}.</p>'
+
+
 def key_numbers(numbers: Sequence[KeyNumber]) -> str:
     """A row of key numbers."""
     items = "".join(

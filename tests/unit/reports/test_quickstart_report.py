@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -11,31 +10,8 @@ import pytest
 
 from adiabat.reports import quickstart_report
 from adiabat.reports.quickstart_report import quickstart_page, summary_lines, water_coordinates
+from page_outline import Outline
 from synthetic_quickstart import GAP_ERROR, synthetic_results
-
-
-class _Outline(HTMLParser):
-    """What a checker of accessibility looks at: headings, identifiers, figures, references."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.headings: list[int] = []
-        self.identifiers: list[str] = []
-        self.references: list[str] = []
-        self.attributes: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        self.attributes.append((tag, values))
-        if re.fullmatch("h[1-6]", tag):
-            self.headings.append(int(tag[1]))
-        if values.get("id"):
-            self.identifiers.append(str(values["id"]))
-        for name in ("href", "xlink:href", "aria-labelledby", "aria-describedby", "for"):
-            if values.get(name):
-                self.references.append(str(values[name]).removeprefix("#"))
-
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -48,9 +24,9 @@ def page() -> str:
 
 
 @pytest.fixture(scope="module")
-def outline(page: str) -> _Outline:
+def outline(page: str) -> Outline:
     """Its structure."""
-    parser = _Outline()
+    parser = Outline()
     parser.feed(page)
     return parser
 
@@ -61,18 +37,18 @@ def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
     assert "@import" not in page
 
 
-def test_headings_never_skip_a_level(outline: _Outline) -> None:
+def test_headings_never_skip_a_level(outline: Outline) -> None:
     assert outline.headings[0] == 1
     assert outline.headings.count(1) == 1
     assert all(after - before <= 1 for before, after in zip(outline.headings, outline.headings[1:], strict=False))
 
 
-def test_identifiers_are_unique_and_every_reference_has_its_target(outline: _Outline) -> None:
+def test_identifiers_are_unique_and_every_reference_has_its_target(outline: Outline) -> None:
     assert len(outline.identifiers) == len(set(outline.identifiers))
     assert set(outline.references) <= set(outline.identifiers)
 
 
-def test_every_picture_has_words(outline: _Outline, page: str) -> None:
+def test_every_picture_has_words(outline: Outline, page: str) -> None:
     figures = [values for tag, values in outline.attributes if tag == "svg"]
     assert len(figures) == 10
     assert all(values["role"] == "img" and values["aria-labelledby"] for values in figures)
@@ -82,7 +58,7 @@ def test_every_picture_has_words(outline: _Outline, page: str) -> None:
     assert next(values for tag, values in outline.attributes if tag == "canvas")["aria-label"]
 
 
-def test_view_can_be_reached_by_keyboard(outline: _Outline) -> None:
+def test_view_can_be_reached_by_keyboard(outline: Outline) -> None:
     assert next(values for tag, values in outline.attributes if tag == "canvas")["tabindex"] == "0"
     labelled = {values["for"] for tag, values in outline.attributes if tag == "label"}
     assert labelled == {"view-frame", "view-speed"}
