@@ -2,7 +2,7 @@
 
 S of two atoms depends on nothing but their bond: in its frame only the coefficients with M = 0 that are even under
 reflection exist, each a function of the distance. Tables of them, read from labels, are therefore as good as the
-functions themselves, at distances that the labels have; others are refused.
+functions themselves, at distances that the labels have; others are refused, where the overlap is of any size.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,8 +24,10 @@ from adiabat.models.two_center import TwoCenterFunctions, exponential_fit
 _KNOT_SPACING: Final = 0.1
 """Å; an overlap is known to the last digit, so that it can be tabulated finely."""
 _PAIRS_AT_ONCE: Final = 65536
-_SLACK: Final = 0.1
-"""Å below the shortest distance of the labels to which the tables are continued."""
+_SLACK: Final = 1
+"""Knots beside one with data to which the tables are continued."""
+_MATTERS: Final = 1e-3
+"""Overlap at which a distance without data is refused; smaller ones are bridged smoothly."""
 
 
 class OverlapTable(nn.Module):
@@ -38,7 +40,7 @@ class OverlapTable(nn.Module):
     """
 
     onsite: Tensor
-    shortest: Tensor
+    covered: Tensor
 
     def __init__(self, n_species: int, layout: OperatorLayout, radius: float) -> None:
         super().__init__()
@@ -51,7 +53,8 @@ class OverlapTable(nn.Module):
         )
         n_padded = layout.n_padded
         self.register_buffer("onsite", torch.zeros(n_species, n_padded, n_padded, dtype=torch.float64))
-        self.register_buffer("shortest", torch.full((n_species * n_species,), torch.inf, dtype=torch.float64))
+        covered = torch.zeros(n_species * n_species, self.functions.n_intervals, dtype=torch.float64)
+        self.register_buffer("covered", covered)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "OverlapTable":
         """Stay in float64: errors of S reach the bands as those of H do."""
@@ -66,19 +69,11 @@ class OverlapTable(nn.Module):
             vectors: (n_pairs, 3) in Å, float64.
 
         Raises:
-            ModelError: two atoms are nearer than any two of their elements were in the labels.
+            ModelError: two atoms are at a distance that no two of their elements have in the labels, and their overlap
+                is not small there.
         """
         kinds = self._kinds(graph, species)
-        distances = vectors.norm(dim=-1)
-        closer = distances < self.shortest.index_select(0, kinds) - _SLACK
-        if bool(closer.any()):
-            worst = int(torch.where(closer, distances, torch.inf).argmin())
-            i, j = graph.pair_index[:, worst].tolist()
-            raise ModelError(
-                f"atoms {i} and {j} at {float(distances[worst]):.3f} Å, whose overlap is to be looked up",
-                expected=f"at least {float(self.shortest[kinds[worst]]):.3f} Å, the least that the labels have",
-                suggestion="label a structure with such a distance and train again, or check the structure",
-            )
+        self._refuse_gaps(graph, kinds, vectors.norm(dim=-1))
         parts = [
             self._turned_back(vectors[at : at + _PAIRS_AT_ONCE], kinds[at : at + _PAIRS_AT_ONCE])
             for at in range(0, len(vectors), _PAIRS_AT_ONCE)
@@ -87,6 +82,20 @@ class OverlapTable(nn.Module):
         pair = torch.cat(parts) if parts else vectors.new_zeros(0, n, n)
         partner = pair.index_select(0, graph.pair_reverse).mT
         return self.onsite.index_select(0, species), (pair + partner) / 2
+
+    def _refuse_gaps(self, graph: Graph, kinds: Tensor, distances: Tensor) -> None:
+        functions = self.functions
+        interval = (distances / functions.radius * functions.n_intervals).long().clamp(max=functions.n_intervals - 1)
+        size = (functions.amplitude[kinds] * torch.exp(-functions.decay[kinds] * distances.unsqueeze(1))).amax(1)
+        unknown = (self.covered[kinds, interval] == 0) & (size > _MATTERS)
+        if bool(unknown.any()):
+            worst = int(torch.where(unknown, size, 0).argmax())
+            i, j = graph.pair_index[:, worst].tolist()
+            raise ModelError(
+                f"atoms {i} and {j} at {float(distances[worst]):.3f} Å, whose overlap is to be looked up",
+                expected="distances that the labels have for these elements, within about 0.1 Å",
+                suggestion="label larger or strained cells that have such distances, and train again",
+            )
 
     def _turned_back(self, vectors: Tensor, kinds: Tensor) -> Tensor:
         values = self.functions(vectors.norm(dim=-1, keepdim=True), kinds)
@@ -131,9 +140,15 @@ class OverlapTable(nn.Module):
     def _fit_pairs(
         self, values: npt.NDArray[np.float64], distances: npt.NDArray[np.float64], kinds: npt.NDArray[np.int64]
     ) -> None:
-        for kind in range(len(self.shortest)):
+        for kind in range(len(self.covered)):
             own = kinds == kind
             if own.any():
-                self.shortest[kind] = float(distances[own].min())
+                self._mark(kind, distances[own])
                 scale = exponential_fit(distances[own], np.square(values[own]), negligible=1e-9)
                 self.functions.fit(kind, distances[own], values[own], *scale)
+
+    def _mark(self, kind: int, distances: npt.NDArray[np.float64]) -> None:
+        n = self.functions.n_intervals
+        interval = np.minimum((distances / self.functions.radius * n).astype(np.int64), n - 1)
+        for shift in range(-_SLACK, _SLACK + 1):
+            self.covered[kind, np.clip(interval + shift, 0, n - 1)] = 1
