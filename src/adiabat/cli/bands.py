@@ -12,6 +12,7 @@ from adiabat.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adiabat.data.band_structure import BandStructure
+    from adiabat.data.dos_result import DensityOfStates
     from adiabat.physics.k_path import KPath
     from adiabat.simulation.crystal_bands import BandSettings
     from adiabat.simulation.crystal_electrons import CrystalElectrons
@@ -61,12 +62,14 @@ def bands(
 
     from adiabat.cli.band_tables import bands_table
     from adiabat.cli.progress import task_progress
+    from adiabat.data.electronic_files import load_dos
 
     if output is not None:
         check_output_directory(output)
     shown = options.parse_window(window)
     mesh, smear = options.parse_kpoints(kpoints), options.parse_smearing(smearing)
     options.check_positive("--k-spacing", k_spacing)
+    beside = None if dos is None else load_dos(dos)
     if source.suffix == ".h5" and not source.is_dir() and _is_saved(source):
         result = _drawn_again(source, structure, reference, fat)
     else:
@@ -84,7 +87,7 @@ def bands(
     if output is None:
         console.print("nothing was written; -o DIR saves the bands and draws them", style="dim")
         return
-    for name in _written(result, output, shown, dos):
+    for name in _written(result, output, shown, beside):
         console.print(f"{output / name}", highlight=False, soft_wrap=True)
 
 
@@ -151,17 +154,18 @@ def _path_of(saved: "BandStructure") -> "KPath":
     return KPath(saved.k_frac, saved.distances, saved.branches, saved.tick_positions, saved.tick_labels, saved.notes)
 
 
-def _written(result: "BandStructure", output: Path, window: tuple[float, float] | None, dos: Path | None) -> list[str]:
+def _written(
+    result: "BandStructure", output: Path, window: tuple[float, float] | None, dos: "DensityOfStates | None"
+) -> list[str]:
     """Make everything, then write it: a figure that fails leaves no half of the results."""
     from adiabat.core.atomic_file import write_atomically
-    from adiabat.data.electronic_files import load_dos, save_bands
+    from adiabat.data.electronic_files import save_bands
     from adiabat.data.electronic_tables import save_bands_csv
     from adiabat.reports.band_figures import band_figure
     from adiabat.reports.electronic_pages import bands_page
     from adiabat.reports.electronic_style import png, svg
 
-    beside = None if dos is None else load_dos(dos)
-    figure = band_figure(result, window=window, dos=beside)
+    figure = band_figure(result, window=window, dos=dos)
     files = {
         "bands.png": png(figure),
         "bands.svg": svg(figure),
