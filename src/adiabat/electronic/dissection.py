@@ -111,7 +111,7 @@ def _graph_distances(graph: scipy.sparse.csr_array) -> npt.NDArray[np.float64]:
     """Coordinates of a connected graph: how much nearer each atom is to one landmark than to another."""
     landmarks = [0]
     distances: list[npt.NDArray[np.float64]] = []
-    nearest = np.full(graph.shape[0], np.inf)
+    nearest = np.full(len(graph.indptr) - 1, np.inf)
     for _ in range(5):
         distances.append(np.asarray(dijkstra(graph, unweighted=True, indices=landmarks[-1])))
         nearest = np.minimum(nearest, distances[-1]) if len(distances) > 1 else distances[-1]
@@ -130,7 +130,7 @@ def _submatrix(graph: scipy.sparse.csr_array, atoms: npt.NDArray[np.int64]) -> s
 
 
 def _fronts(graph: scipy.sparse.csr_array, parts: list[npt.NDArray[np.int64]]) -> list[Front]:
-    turn = np.empty(graph.shape[0], dtype=np.int64)
+    turn = np.empty(len(graph.indptr) - 1, dtype=np.int64)
     for index, atoms in enumerate(parts):
         turn[atoms] = index
     fronts: list[Front] = []

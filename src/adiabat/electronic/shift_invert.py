@@ -156,7 +156,8 @@ def states_near(
     """The states next below and next above an energy, without any others.
 
     H − σS is factorized once, and Lanczos finds the states; the inertia of two more factorizations, next to the
-    outermost states, proves that none was missed (degenerate levels are where one could be). What was missed is searched for.
+    outermost states, proves that none was missed (degenerate levels are where one could be). What was missed is
+    searched for.
 
     Args:
         pencil: H and S.
