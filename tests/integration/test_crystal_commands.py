@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.io import write
 from typer.testing import CliRunner
 
@@ -14,7 +14,11 @@ from adiabat.data.band_structure import BandStructure
 from adiabat.data.electronic_files import load_bands, load_dos, save_bands
 from adiabat.data.electronic_tables import load_bands_csv
 from adiabat.data.fermi_result import FermiResult
-from labelled_crystals import crystal_records, write_store
+from adiabat.electronic.bands import solve_bands
+from adiabat.models.package import save_model
+from adiabat.simulation.crystal_electrons import crystal_from_model
+from adiabat.training.setup import prepare
+from labelled_crystals import boron_nitride, crystal_config, crystal_records, write_store
 from shipped_crystal import hbn_record, own_bands
 
 MESH = ("--kpoints", "4,4,1")
@@ -159,6 +163,34 @@ def test_bad_sources(store: Path, tmp_path: Path) -> None:
     assert "--kpoints 4,4,1 with --method kpm" in refused("dos", store, *MESH, "--method", "kpm")
     assert "takes Γ only" in refused("dos", store, "--method", "kpm")
     assert "counts states exactly" in refused("fermi", store, "--method", "kpm", "--gap")
+
+
+def test_a_model_predicts_bands_of_a_structure_that_has_no_labels(tmp_path: Path) -> None:
+    """What is printed and saved is what follows from the model's H and S, and its electrons are counted."""
+    store = write_store(tmp_path / "data.lmdb", crystal_records(6))
+    model = prepare(crystal_config(store)).model.eval()
+    save_model(model, tmp_path / "model.safetensors", {})
+    structure = boron_nitride(seed=50, size=(2, 1, 1), shake=0.03)
+    write(tmp_path / "cell.xyz", structure.to_ase())
+    path = ("--path", "G=0,0,0 A=1/2,1/3,0", "--n-points", "3")
+    files = (tmp_path / "model.safetensors", tmp_path / "cell.xyz")
+    result = run(
+        "bands", *files, *path, *MESH, "-o", tmp_path / "bands", "--reference", store, "--reference-record", "0"
+    )
+    assert result.exit_code == 1  # a reference in another cell
+    assert "reference bands of the cell" in result.stderr
+    result = run("bands", *files, *path, *MESH, "-o", tmp_path / "bands", "--fat", "N:p")
+    assert result.exit_code == 0, result.output
+    bands = load_bands(tmp_path / "bands" / "bands.h5")
+    crystal = crystal_from_model(model, structure).crystal
+    assert crystal.n_electrons == bands.n_electrons == 16.0
+    np.testing.assert_allclose(bands.energies, solve_bands(crystal, bands.k_frac).energies.numpy(), atol=1e-6)
+    assert bands.metadata["method"] == "model"
+    assert "without a structure" in refused("bands", files[0])
+    write(tmp_path / "salt.xyz", bulk("NaCl", "rocksalt", 5.6))
+    assert "Cl, Na" in refused("bands", files[0], tmp_path / "salt.xyz")
+    write(tmp_path / "water.xyz", molecule("H2O"))
+    assert "periodic in no direction" in refused("bands", files[0], tmp_path / "water.xyz")
 
 
 @pytest.mark.parametrize("place", ["crystal_states.solve_bands", "crystal_bands.solve_bands"])
