@@ -1,8 +1,8 @@
 """Kernel polynomial method: Chebyshev moments of the density of states, linear in atoms in time and memory."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,10 @@ from torch import Tensor
 from adiabat.core.errors import ElectronicError
 from adiabat.core.operators import BlockOperator
 from adiabat.electronic.chebyshev import Interval
+from adiabat.electronic.chebyshev_moments import ChebyshevMoments
 from adiabat.electronic.crystal import Crystal
 from adiabat.electronic.folded import folded, spinor_as_blocks
+from adiabat.electronic.kpm_density import kpm_fermi_level
 from adiabat.electronic.kpm_recursion import Progress, Steps, batch_moments, chebyshev_vectors
 from adiabat.electronic.kpm_settings import KpmSettings, estimate_kpm, number_of_moments, vector_dtype
 from adiabat.electronic.orthogonalized import OrthogonalizedHamiltonian
@@ -21,35 +23,9 @@ from adiabat.electronic.orthogonalized import OrthogonalizedHamiltonian
 __all__ = ["ChebyshevMoments", "KpmSettings", "channels", "estimate_kpm", "kpm_moments", "local_moments"]
 
 
-@dataclass(frozen=True)
-class ChebyshevMoments:
-    """Moments Tr T_n((H̃ − centre)/half_width), one estimate of the trace from each random vector.
-
-    Attributes:
-        values: (n_channels, n_vectors, n_moments).
-        spectrum: interval [eV] that is mapped to −1 … 1.
-        max_occupation: electrons that one state holds.
-        inverse_error: δ that was reached.
-        settings: it was made with.
-        projected: (n_channels, n_groups, n_vectors, n_moments) shares of groups of orbitals, if they were asked for.
-    """
-
-    values: npt.NDArray[np.float64]
-    spectrum: Interval
-    max_occupation: int
-    inverse_error: float
-    settings: KpmSettings
-    projected: npt.NDArray[np.float64] | None = None
-
-    @property
-    def n_vectors(self) -> int:
-        """Random vectors that were finished: fewer than asked for if the calculation was stopped."""
-        return self.values.shape[1]
-
-    @property
-    def n_states(self) -> float:
-        """States of all channels."""
-        return float(self.values[:, :, 0].mean(axis=1).sum())
+_ROUGH_VECTORS: Final = 4
+_ROUGH_MOMENTS: Final = 64
+"""Of the first count, which finds the reference: to about a twentieth of the spectrum."""
 
 
 def kpm_moments(
@@ -84,8 +60,8 @@ def kpm_moments(
     Source: [weisse2006].
     """
     estimate_kpm(crystal, settings).require(memory_limit)
-    operators = [_orthogonalized(h, s, settings) for h, s in channels(crystal, k_frac)]
-    interval = Interval(min(o.spectrum.low for o in operators), max(o.spectrum.high for o in operators))
+    operators, settings = _operators(crystal, k_frac, settings)
+    interval = _enclosing(operators)
     n_moments = number_of_moments(settings.resolution, interval.half_width)
     groups = None if groups is None else _basis_groups(crystal, groups)
     sizes = [min(settings.batch, settings.n_vectors - start) for start in range(0, settings.n_vectors, settings.batch)]
@@ -110,9 +86,7 @@ def kpm_moments(
     if groups is not None:
         per_channel = [[p[c][1] for p in finished] for c in range(len(operators))]
         projected = np.stack([np.concatenate([m for m in ms if m is not None], axis=1) for ms in per_channel])
-    reached = max(o.inverse_error for o in operators)
-    absolute = Interval(interval.low + settings.reference, interval.high + settings.reference)
-    return ChebyshevMoments(values, absolute, crystal.max_occupation, reached, settings, projected)
+    return _result(crystal, operators, settings, values, projected)
 
 
 def local_moments(
@@ -128,8 +102,8 @@ def local_moments(
 
     Returns: ``values`` has one row for each orbital instead of each random vector.
     """
-    operators = [_orthogonalized(h, s, settings) for h, s in channels(crystal, k_frac)]
-    interval = Interval(min(o.spectrum.low for o in operators), max(o.spectrum.high for o in operators))
+    operators, settings = _operators(crystal, k_frac, settings)
+    interval = _enclosing(operators)
     n_moments = number_of_moments(settings.resolution, interval.half_width)
     chosen = torch.as_tensor(list(orbitals))
     values: list[npt.NDArray[np.float64]] = []
@@ -139,9 +113,7 @@ def local_moments(
         steps = chebyshev_vectors(operator, operator.dual_start(unit), interval)
         rows = [next(steps)[2][chosen, torch.arange(len(chosen))].real for _ in range(n_moments)]
         values.append(torch.stack(rows, dim=1).to(torch.float64).numpy())
-    absolute = Interval(interval.low + settings.reference, interval.high + settings.reference)
-    reached = max(o.inverse_error for o in operators)
-    return ChebyshevMoments(np.stack(values), absolute, crystal.max_occupation, reached, settings)
+    return _result(crystal, operators, settings, np.stack(values))
 
 
 def channels(crystal: Crystal, k_frac: npt.ArrayLike | None) -> list[tuple[BlockOperator, BlockOperator]]:
@@ -153,16 +125,71 @@ def channels(crystal: Crystal, k_frac: npt.ArrayLike | None) -> list[tuple[Block
     return [(folded(crystal.hamiltonian.component(c), k_frac), s) for c in range(crystal.n_channels)]
 
 
-def _orthogonalized(h: BlockOperator, s: BlockOperator, settings: KpmSettings) -> OrthogonalizedHamiltonian:
-    is_complex = np.iscomplexobj(h.values) or np.iscomplexobj(s.values)
-    return OrthogonalizedHamiltonian(
-        h,
-        s,
-        reference=settings.reference,
-        inverse_error=settings.inverse_error,
-        dtype=vector_dtype(is_complex, settings.single),
-        seed=settings.seed,
-    )
+def _operators(
+    crystal: Crystal, k_frac: npt.ArrayLike | None, settings: KpmSettings
+) -> tuple[list[OrthogonalizedHamiltonian], KpmSettings]:
+    """The operator of each channel, and the settings with the reference that was taken."""
+    pairs = channels(crystal, k_frac)
+    is_complex = any(np.iscomplexobj(h.values) or np.iscomplexobj(s.values) for h, s in pairs)
+    first = _mean_level(*pairs[0]) if settings.reference is None else settings.reference
+    operators = [
+        OrthogonalizedHamiltonian(
+            h,
+            s,
+            reference=first,
+            inverse_error=settings.inverse_error,
+            dtype=vector_dtype(is_complex, settings.single),
+            seed=settings.seed,
+        )
+        for h, s in pairs
+    ]
+    if settings.reference is not None:
+        return operators, settings
+    rough = replace(settings, reference=first, n_vectors=_ROUGH_VECTORS)
+    moments = _result(crystal, operators, rough, _rough_moments(operators, settings.seed))
+    level = first
+    if 0 < crystal.n_electrons < moments.max_occupation * moments.n_states:
+        level = kpm_fermi_level(moments, crystal.n_electrons).level
+        for operator, (h, s) in zip(operators, pairs, strict=True):
+            operator.move_reference(h, s, level)
+    return operators, replace(settings, reference=level)
+
+
+def _mean_level(h: BlockOperator, s: BlockOperator) -> float:
+    """Mean energy of the orbitals, each alone."""
+    diagonal: list[npt.NDArray[np.float64]] = []
+    for operator in (h, s):
+        own = np.flatnonzero(operator.pairs[:, 3] == operator.pairs[:, 4])
+        diagonal.append(np.concatenate([np.real(np.diagonal(operator.block(int(pair)))) for pair in own]))
+    return float(np.mean(diagonal[0] / diagonal[1]))
+
+
+def _rough_moments(operators: list[OrthogonalizedHamiltonian], seed: int) -> npt.NDArray[np.float64]:
+    interval, silent = _enclosing(operators), Steps(0, None, None)
+    values: list[npt.NDArray[np.float64]] = []
+    for channel, operator in enumerate(operators):
+        vectors = _random_vectors(operator, _ROUGH_VECTORS, (seed, channel, 1, 1))
+        done = batch_moments(operator, operator.start(vectors), interval, _ROUGH_MOMENTS, None, silent)
+        assert done is not None
+        values.append(done[0])
+    return np.stack(values)
+
+
+def _enclosing(operators: list[OrthogonalizedHamiltonian]) -> Interval:
+    return Interval(min(o.spectrum.low for o in operators), max(o.spectrum.high for o in operators))
+
+
+def _result(
+    crystal: Crystal,
+    operators: list[OrthogonalizedHamiltonian],
+    settings: KpmSettings,
+    values: npt.NDArray[np.float64],
+    projected: npt.NDArray[np.float64] | None = None,
+) -> ChebyshevMoments:
+    relative, reference = _enclosing(operators), operators[0].reference
+    absolute = Interval(relative.low + reference, relative.high + reference)
+    reached = max(o.inverse_error for o in operators)
+    return ChebyshevMoments(values, absolute, crystal.max_occupation, reached, settings, projected)
 
 
 def _random_vectors(operator: OrthogonalizedHamiltonian, n: int, seed: tuple[int, ...]) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adiabat.core.errors import ElectronicError
-from adiabat.electronic.kpm import ChebyshevMoments
+from adiabat.electronic.chebyshev_moments import ChebyshevMoments
 
 Array = npt.NDArray[np.float64]
 

@@ -25,7 +25,7 @@ class KpmSettings:
         n_vectors: random vectors; the statistical error falls with the root of vectors times atoms.
         batch: vectors that are multiplied at once; more are faster and need more memory.
         inverse_error: δ of S⁻¹: energies are off by at most δ |ε − reference|.
-        reference: μ [eV], near the energies that matter most, such as the Fermi level.
+        reference: μ [eV], near the energies that matter most; the Fermi level, roughly, if not given.
         seed: of the random vectors.
         single: products in single precision, sums in double; rounding then stays a hundred times below the
             statistical error (see the tests).
@@ -35,7 +35,7 @@ class KpmSettings:
     n_vectors: int = 32
     batch: int = 32
     inverse_error: float = 1e-3
-    reference: float = 0.0
+    reference: float | None = None
     seed: int = 0
     single: bool = True
 

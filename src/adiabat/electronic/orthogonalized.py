@@ -76,6 +76,13 @@ class OrthogonalizedHamiltonian:
         self.spectrum = _spectrum(self._metric_pair, start.to(dtype)).widened(_MARGIN)
         """Of H̃ [eV], counted from μ."""
 
+    def move_reference(self, hamiltonian: BlockOperator, overlap: BlockOperator, reference: float) -> None:
+        """Take another μ [eV], for the same H and S."""
+        step, self.reference = reference - self.reference, reference
+        shifted = hamiltonian.values - reference * overlap.values
+        self._shifted = BlockPanels(hamiltonian.with_values(shifted), self.dtype)
+        self.spectrum = Interval(self.spectrum.low - step, self.spectrum.high - step)
+
     @property
     def degree(self) -> int:
         """Of p: products with A in each step."""

@@ -10,10 +10,11 @@ import torch
 from adiabat.core.errors import ElectronicError
 from adiabat.core.operators import Spin
 from adiabat.electronic.bands import solve_bands
+from adiabat.electronic.chebyshev_moments import ChebyshevMoments
 from adiabat.electronic.crystal import Crystal
 from adiabat.electronic.dos import density_of_states
 from adiabat.electronic.fermi import Smearing, fill
-from adiabat.electronic.kpm import ChebyshevMoments, kpm_moments, local_moments
+from adiabat.electronic.kpm import kpm_moments, local_moments
 from adiabat.electronic.kpm_density import (
     jackson_kernel,
     kpm_density,
@@ -186,6 +187,23 @@ def test_single_precision_errs_far_less_than_chance() -> None:
     a, b = kpm_density(single, grid), kpm_density(double, grid)
     assert n > 50
     assert np.abs(a.values - b.values).max() < 0.02 * b.errors.mean()
+
+
+def test_the_reference_is_found_near_the_fermi_level() -> None:
+    crystal = large()
+    reference = moments().settings.reference
+    assert reference is not None
+    dense = np.sort(energies().reshape(-1))
+    # A twentieth of a spectrum of 14 eV.
+    assert abs(reference - dense[int(crystal.n_electrons / 2)]) < 0.7
+    far = 1000.0
+    h = crystal.hamiltonian.with_values(crystal.hamiltonian.values + far * crystal.overlap.values)
+    moved = Crystal(h, crystal.overlap, crystal.cell, crystal.periodic, crystal.n_electrons)
+    coarse = KpmSettings(resolution=0.1, inverse_error=1e-3, single=False)
+    each = local_moments(moved, range(moved.n_orb), coarse)
+    # A level that is 1000 eV away from zero is as good as any: δ |ε − μ| stays small.
+    level = kpm_fermi_level(each, crystal.n_electrons / crystal.n_orb).level - far
+    assert abs(level - kpm_fermi_level(moments(), crystal.n_electrons).level) < 0.3
 
 
 def test_one_seed_gives_one_result() -> None:
