@@ -23,6 +23,8 @@ from adiabat.reports.words import count, number
 WINDOW: Final = (-10.0, 8.0)
 """eV from the top of the valence bands that figures show: the bands that evaluation judges, and a little more."""
 
+_SUBSCRIPTS: Final = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
 _SOURCES: Final = {
     "cp2k": "computed here with CP2K",
     "shipped": "shipped with the package, computed with CP2K",
@@ -76,7 +78,7 @@ def summary_table(results: CrystalDemoResults) -> Table:
     return table
 
 
-_COLUMNS: Final = ("Cell", "H", "less μ·S", "Bands", "less a shift", "Gap", "E_F")
+_COLUMNS: Final = ("Cell", "H", "less μ·S", "Bands", "less a shift", "Gap", "Fermi level")
 
 
 def _error_rows(results: CrystalDemoResults) -> list[tuple[str, ...]]:
@@ -160,6 +162,7 @@ def _cell_figures(cell: TestedCell) -> str:
         f"Along this path, {comparison.n_states} states within 5 eV of the Fermi level differ by "
         f"{number(1000 * comparison.rms)} meV (root mean square)"
     )
+    path = "–".join(cell.bands.tick_labels).translate(_SUBSCRIPTS)
     sentence = f"{how_far}. Gap: {_gap(cell.dos)} predicted, {_gap(cell.reference_dos)} in the reference."
     bands = inline_svg(
         band_figure(cell.bands, window=WINDOW, dos=cell.dos), f"{name}-bands", f"Bands of {cell.name}. {how_far}."
@@ -172,10 +175,10 @@ def _cell_figures(cell: TestedCell) -> str:
     files = [
         (title, f"{cell.folder}/{file}")
         for title, file in (
-            ("bands that answer mouse and keys", "bands.html"),
-            ("density of states", "dos.html"),
+            ("interactive bands", "bands.html"),
+            ("interactive density of states", "dos.html"),
             ("bands as a table", "bands.csv"),
-            ("for print", "bands.svg"),
+            ("bands for print", "bands.svg"),
         )
     ]
     return (
@@ -183,7 +186,7 @@ def _cell_figures(cell: TestedCell) -> str:
         + page.paragraph(sentence)
         + page.panels(
             [
-                page.figure(bands, "Bands", f"along {'–'.join(cell.bands.tick_labels)}."),
+                page.figure(bands, "Bands", f"along {path}."),
                 page.figure(densities, "Density of states.", "Circles are the reference, about its own zero."),
             ]
         )

@@ -57,10 +57,12 @@ def band_words(rms: float, rms_without_shift: float, largest: float, n_states: i
 
 def level_words(gap: float | None, fermi_level: float) -> str:
     """Errors of gap (None if there is none to compare) and Fermi level, mean absolute [meV]."""
-    level = f"the Fermi level, from the number of electrons alone, by {number(fermi_level)} meV"
+    level = (
+        f"The Fermi level, which follows from the number of electrons, is off by {number(fermi_level)} meV on average"
+    )
     if gap is None:
-        return f"No gap could be compared; {level} on average."
-    return f"The gap is off by {number(gap)} meV on average, {level}."
+        return f"{level}. There is no gap to compare."
+    return f"{level}, the gap by {number(gap)} meV."
 
 
 def source_words(source: str, code: str, seconds: float, n_cells: int) -> str:
