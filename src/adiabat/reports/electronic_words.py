@@ -69,7 +69,10 @@ def dos_numbers(dos: DensityOfStates) -> list[KeyNumber]:
         counted = float(np.interp(dos.fermi_level, dos.grid, dos.integrated))
         numbers.append(
             KeyNumber(
-                "Electrons below E_F", number(counted, 5), "", f"of {dos.n_electrons:g}, within the energies given"
+                "Electrons below E_F",
+                number(counted, 5),
+                "",
+                f"of {dos.n_electrons:g}; what is missing or too much, broadening moved",
             )
         )
     return numbers
