@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError
 
-from adiabat.core.errors import FileFormatError, LabelError, StructureError
+from adiabat.core.errors import ConfigError, FileFormatError, LabelError, StructureError
 from adiabat.data.extxyz import XyzFrame, read_frames
 from adiabat.data.frame_slice import parse_frames
 from adiabat.data.hamiltonian_formats.options import HamiltonianOptions
@@ -105,6 +105,12 @@ def read_file(path: str | Path, options: ReadOptions | None = None) -> Reading:
             path, name, options.hamiltonian, method=options.method, fidelity=options.fidelity
         )
         return Reading([record], LabelKeys(), notes)
+    if options.hamiltonian.structure is not None or options.hamiltonian.valence:
+        raise ConfigError(
+            f"--structure or --valence for {path.name}, which holds no Hamiltonian of a known format",
+            expected=f"one of {', '.join(FORMATS)}",
+            suggestion="leave the option out, or name the format: --format",
+        )
     if path.is_dir():
         raise FileFormatError(
             f"{path}, a folder without files of a known calculation",

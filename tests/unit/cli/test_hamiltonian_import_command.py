@@ -108,3 +108,27 @@ def test_wrong_valence_is_refused(valence, message, folders):
     assert result.exit_code == 1
     assert message in result.stderr
     assert not (folders / "a.lmdb").exists()
+
+
+def test_options_that_a_format_has_no_use_for_are_refused(folders):
+    (folders / "h.xyz").write_text("1\nenergy=-1\nH 0 0 0\n")
+    for arguments, message in (
+        ([folders / "new" / "0000", "--structure", folders / "h.xyz"], "whose files hold their structure"),
+        ([folders / "h.xyz", "--valence", "H=1"], "holds no Hamiltonian"),
+    ):
+        result = run("import", *arguments, "-o", folders / "a.lmdb")
+        assert result.exit_code == 1
+        assert message in result.stderr
+
+
+def test_charge_follows_from_the_electrons(folders):
+    write_scfout(boron_nitride("openmx", shells=SHELLS, reach=2.8), folders / "bn.scfout")
+    result = run("import", folders / "bn.scfout", "-o", folders / "a.lmdb", "--valence", "B=3,N=6")
+    assert "electrons: 8, charge +1" in result.stdout
+    with DatasetStore.open(folders / "a.lmdb") as store:
+        record = store[0]
+    assert record.structure.charge == 1
+    assert record.provenance.orbital_basis.n_electrons(record.structure.atomic_numbers, record.structure.charge) == 8
+    result = run("import", folders / "bn.scfout", "-o", folders / "b.lmdb", "--valence", "B=3,N=5.5")
+    assert result.exit_code == 1
+    assert "differ by a whole charge" in result.stderr

@@ -131,6 +131,13 @@ def read_cp2k_operators(
         FileFormatError: a log without image lists, a missing or damaged file.
     """
     n_orb = int(n_orbitals.sum())
+    steps = {path.stem.rpartition("_")[2] for path in folder.glob(f"{project}-KS_SPIN_1_R_1-1_*.csr")}
+    if len(steps) > 1:
+        raise FileFormatError(
+            f"{folder.name} with matrices of {len(steps)} steps",
+            expected="the matrices of one step, whose positions are those of the input",
+            suggestion="run RUN_TYPE ENERGY for each structure, in a folder of its own",
+        )
     spins = [1, 2] if any(folder.glob(f"{project}-KS_SPIN_2_R_*.csr")) else [1]
     components = [_read_images(folder, project, "KS", spin, log, n_orb).scaled(HARTREE) for spin in spins]
     overlap = _read_images(folder, project, "S", 1, log, n_orb)

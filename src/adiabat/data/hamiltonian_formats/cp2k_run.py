@@ -56,6 +56,8 @@ def read_cp2k(path: Path, options: HamiltonianOptions) -> Crystal:
         hamiltonian, overlap = renumbered(hamiltonian, shifts), renumbered(overlap, shifts)
     electrons = [float(n) for n in re.findall(r"^ Number of electrons: +(\d+)", log, re.MULTILINE)]
     n_spins = 2 if hamiltonian.spin == "collinear" else 1
+    if n_spins == 2 and len(electrons) >= 2:
+        structure = replace(structure, spin=round(abs(electrons[0] - electrons[1])))
     energy = re.findall(r"ENERGY\| Total FORCE_EVAL.*: +(\S+)", log)
     fermi = re.findall(r"^ *Fermi energy: +(\S+)", log, re.MULTILINE)
     return Crystal(

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from adiabat.core.errors import FileFormatError
+from adiabat.core.errors import ConfigError, FileFormatError, LabelError
 from adiabat.core.operators import BlockOperator
 from adiabat.data.hamiltonian_formats.abacus import read_abacus
 from adiabat.data.hamiltonian_formats.contents import Crystal, with_valence
@@ -32,10 +32,12 @@ class HamiltonianFormat:
     Attributes:
         read: from the path and the options; the path is as the user gave it.
         marks: glob patterns of files that only this format has, in a folder or as the path itself.
+        takes_structure: whether ``--structure`` may replace what the files say.
     """
 
     read: Callable[[Path, HamiltonianOptions], Crystal]
     marks: tuple[str, ...]
+    takes_structure: bool = False
 
 
 FORMATS: Final[dict[str, HamiltonianFormat]] = {
@@ -46,9 +48,10 @@ FORMATS: Final[dict[str, HamiltonianFormat]] = {
     "abacus": HamiltonianFormat(
         read_abacus,
         ("data-HR-sparse_SPIN0.csr", "hrs1_nao.csr", "OUT.*/data-HR-sparse_SPIN0.csr", "OUT.*/hrs1_nao.csr"),
+        takes_structure=True,
     ),
-    "wannier90": HamiltonianFormat(read_wannier90, ("*_hr.dat",)),
-    "cp2k": HamiltonianFormat(read_cp2k, ("*-KS_SPIN_1_R_*.csr",)),
+    "wannier90": HamiltonianFormat(read_wannier90, ("*_hr.dat",), takes_structure=True),
+    "cp2k": HamiltonianFormat(read_cp2k, ("*-KS_SPIN_1_R_*.csr",), takes_structure=True),
 }
 """Every format, by its name in the command line."""
 
@@ -88,8 +91,15 @@ def read_hamiltonian(
         FileFormatError, LabelError, BasisError, StructureError: files that are damaged, contradict each other, or
             hold matrices that cannot be a Hamiltonian and an overlap.
     """
+    if options.structure is not None and not FORMATS[name].takes_structure:
+        raise ConfigError(
+            f"--structure {options.structure.name} for format {name}, whose files hold their structure",
+            expected=f"--structure with {', '.join(n for n, kind in FORMATS.items() if kind.takes_structure)} only",
+            suggestion="leave --structure out",
+        )
     crystal = FORMATS[name].read(path, options)
     crystal = replace(crystal, basis=with_valence(crystal.basis, options.valence or _shared_valence(crystal)))
+    crystal = _with_charge(crystal, path.name)
     crystal, notes = self_check(crystal, path.name)
     labels: dict[str, npt.NDArray[np.float64] | BlockOperator] = {
         "hamiltonian": crystal.hamiltonian,
@@ -112,6 +122,22 @@ def _shared_valence(crystal: Crystal) -> dict[int, float]:
     if crystal.n_electrons is None or crystal.basis.valence is not None or len(kinds) > 1:
         return {}
     return {kinds.pop(): crystal.n_electrons / crystal.structure.n_atoms}
+
+
+def _with_charge(crystal: Crystal, place: str) -> Crystal:
+    """The charge that the valence electrons and the number of electrons give, where both are known."""
+    valence, numbers = crystal.basis.valence or {}, crystal.structure.atomic_numbers
+    if crystal.n_electrons is None or any(int(z) not in valence for z in numbers):
+        return crystal
+    charge = crystal.basis.n_electrons(numbers) - crystal.n_electrons
+    if abs(charge - round(charge)) > 1e-3:
+        raise LabelError(
+            f"{place}: {crystal.n_electrons:g} electrons in the files, but {crystal.basis.n_electrons(numbers):g} from "
+            "the valence electrons of its atoms",
+            expected="numbers that differ by a whole charge",
+            suggestion="correct --valence",
+        )
+    return replace(crystal, structure=replace(crystal.structure, charge=round(charge)))
 
 
 def _folder(path: Path) -> Path:

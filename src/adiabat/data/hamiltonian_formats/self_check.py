@@ -31,8 +31,11 @@ _EIGENVALUES: Final = 0.01
 _DENSE: Final = 2000
 """Orbitals up to which S(k) is diagonalized in full."""
 
-_MAX_K: Final = 8
-"""k-points at which eigenvalues are compared."""
+_MAX_K: Final = 9
+"""k-points at which matrices are diagonalized, if they are small."""
+
+_WORK: Final = 4e9
+"""n_k · n_orb³ up to which k-points are added: some ten seconds on one core."""
 
 
 def self_check(crystal: Crystal, place: str) -> tuple[Crystal, list[str]]:
@@ -48,6 +51,13 @@ def self_check(crystal: Crystal, place: str) -> tuple[Crystal, list[str]]:
         FileFormatError: S is largest between atoms far apart.
         BasisError: S is not symmetric about bonds, so its orbitals are not in the order of the format's code.
     """
+    for name, operator in (("H", crystal.hamiltonian), ("S", crystal.overlap)):
+        if not np.isfinite(operator.values).all():
+            raise LabelError(
+                f"{place}: {name} with elements that are not finite",
+                expected="finite numbers",
+                suggestion="the calculation failed or the file is damaged; compute it again",
+            )
     notes = describe(crystal)
     hamiltonian, note_h = _hermitian(crystal.hamiltonian, "H", "eV", place)
     overlap, note_s = _hermitian(crystal.overlap, "S", "", place)
@@ -79,7 +89,8 @@ def describe(crystal: Crystal) -> list[str]:
         f"reach: {reach:.2f} Å; blocks of H beyond {0.8 * reach:.2f} Å are at most {far:.2g} eV",
     ]
     if crystal.n_electrons is not None:
-        lines.append(f"electrons: {crystal.n_electrons:g}")
+        charge = f", charge {structure.charge:+d}" if structure.charge else ""
+        lines.append(f"electrons: {crystal.n_electrons:g}{charge}")
     elif basis.valence is None:
         lines.append("electrons: the files do not say; --valence gives them, as in --valence B=3,N=5")
     if crystal.fermi_level is not None:
@@ -112,8 +123,8 @@ def _hermitian(operator: BlockOperator, name: str, unit: str, place: str) -> tup
 
 
 def _positive(overlap: BlockOperator, pbc: npt.NDArray[np.bool_], place: str) -> str:
-    sample = _k_sample(pbc)
     n_orb = int(overlap.n_orbitals.sum())
+    sample = _k_sample(pbc)[: _affordable(n_orb)]
     if n_orb <= _DENSE:
         smallest = min(float(np.linalg.eigvalsh(bloch_matrix(overlap, k).toarray())[0]) for k in sample)
         where = f"over {len(sample)} k-points"
@@ -131,17 +142,30 @@ def _positive(overlap: BlockOperator, pbc: npt.NDArray[np.bool_], place: str) ->
 
 
 def _k_sample(pbc: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Γ, the zone boundary and one point of no symmetry."""
-    corners = product(*[(0.0, 0.5) if periodic else (0.0,) for periodic in pbc])
-    return np.array([*corners, np.where(pbc, [0.137, 0.291, 0.418], 0.0)])
+    """Γ, one point of no symmetry, and the zone boundary."""
+    gamma, *corners = product(*[(0.0, 0.5) if periodic else (0.0,) for periodic in pbc])
+    return np.array([gamma, np.where(pbc, [0.137, 0.291, 0.418], 0.0), *corners])
+
+
+def _affordable(n_orb: int) -> int:
+    """Number of k-points whose diagonalization does not keep anybody waiting; at least one."""
+    return max(1, min(_MAX_K, int(_WORK / n_orb**3)))
 
 
 def _compare(crystal: Crystal, own: OwnEigenvalues, place: str) -> str:
-    chosen = np.unique(np.linspace(0, len(own.k_frac) - 1, _MAX_K).round().astype(int))
+    size = int(crystal.overlap.n_orbitals.sum()) * (2 if crystal.hamiltonian.spin == "spinor" else 1)
+    chosen = np.unique(np.linspace(0, len(own.k_frac) - 1, _affordable(size)).round().astype(int))
     n_bands = own.energies.shape[2]
     worst, at = 0.0, own.k_frac[0]
     for k in chosen:
-        computed = eigenvalues_at(crystal.hamiltonian, crystal.overlap, own.k_frac[k])
+        try:
+            computed = eigenvalues_at(crystal.hamiltonian, crystal.overlap, own.k_frac[k])
+        except scipy.linalg.LinAlgError as error:
+            raise LabelError(
+                f"{place}: no eigenvalues of (H, S) at k = {np.round(own.k_frac[k], 4).tolist()} ({error})",
+                expected="an overlap that is positive definite at every k",
+                suggestion="check that S is complete (no cutoff below the orbitals' reach) and of this structure",
+            ) from error
         if computed.shape[0] != own.energies.shape[0] or computed.shape[1] < n_bands:
             raise LabelError(
                 f"{place}: {own.energies.shape[0]} spins with {n_bands} bands in {own.source}, but "

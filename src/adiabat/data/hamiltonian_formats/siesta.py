@@ -4,7 +4,9 @@ sisl gives H in eV with the Fermi level at zero; here it is put back, so that ei
 Spin components are sisl's: ↑↑, ↓↓, and the real and imaginary parts of ↑↓ and ↓↑. Source: [garcia2020], [sisl].
 """
 
+import re
 import warnings
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -65,7 +67,10 @@ def read_siesta(path: Path, options: HamiltonianOptions) -> Crystal:
             suggestion="copy the file again; set SaveHS T in SIESTA's input",
         ) from error
     shells = [_shells(atom, path) for atom in atoms]
-    return _crystal(matrix, numbers, shells, None if fermi_level is None else float(np.max(fermi_level)), eigenvalues)
+    crystal = _crystal(
+        matrix, numbers, shells, None if fermi_level is None else float(np.max(fermi_level)), eigenvalues
+    )
+    return _with_output(crystal, path)
 
 
 def _find(path: Path) -> Path:
@@ -155,6 +160,21 @@ def _crystal(
         note = f"Fermi level {fermi_level:.4f} eV put back into H, from which sisl had taken it"
     return Crystal(
         structure, basis, hamiltonian, s, "siesta", fermi_level=fermi_level, eigenvalues=eigenvalues, notes=(note,)
+    )
+
+
+def _with_output(crystal: Crystal, path: Path) -> Crystal:
+    """Version and number of electrons from SIESTA's output, if there is one beside the file."""
+    texts = [p.read_text(encoding="utf-8", errors="replace") for p in sorted(path.parent.glob("*.out"))]
+    texts = [text for text in texts if "Total number of electrons:" in text]
+    if len(texts) != 1:
+        return crystal
+    electrons = re.search(r"Total number of electrons: +(\S+)", texts[0])
+    version = re.search(r"^ *(?:Siesta )?Version *: *v?(\S+)", texts[0], re.MULTILINE | re.IGNORECASE)
+    return replace(
+        crystal,
+        n_electrons=float(electrons[1]) if electrons else None,
+        code_version=version[1] if version else "",
     )
 
 

@@ -133,3 +133,10 @@ def test_input_that_needs_a_preprocessor_is_refused(line: str, tmp_path: Path) -
     path.write_text(f"&CELL\n{line}\n&END\n")
     with pytest.raises(FileFormatError, match="preprocessor"):
         read_cp2k_input(path)
+
+
+def test_matrices_of_several_steps_are_refused(tmp_path: Path) -> None:
+    run(tmp_path)
+    (tmp_path / "bn-KS_SPIN_1_R_1-1_1.csr").write_bytes(b"")
+    with pytest.raises(FileFormatError, match="2 steps"):
+        read_cp2k(tmp_path, PLAIN)

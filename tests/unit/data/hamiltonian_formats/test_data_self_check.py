@@ -124,3 +124,9 @@ def test_axial_symmetry_needs_the_right_structure() -> None:
     moved = replace(good.structure, positions=positions)
     with pytest.raises(BasisError, match="turn about the bond"):
         self_check(replace(good, structure=moved), "bn")
+
+
+def test_elements_that_are_not_finite_are_refused() -> None:
+    good = crystal()
+    with pytest.raises(LabelError, match="H with elements that are not finite"):
+        self_check(replace(good, hamiltonian=changed(good.hamiltonian, 3, float("nan"))), "bn")

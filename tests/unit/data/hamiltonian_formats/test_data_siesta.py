@@ -78,3 +78,10 @@ def test_without_sisl_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "sisl", None)
     with pytest.raises(MissingExtraError, match=r"adiabat\[siesta\]"):
         read_siesta(tmp_path, PLAIN)
+
+
+def test_electrons_and_version_come_from_the_output(tmp_path: Path) -> None:
+    write_siesta(crystal(), tmp_path, "HSX")
+    (tmp_path / "RUN.out").write_text("Version         : 5.2.0\n\nTotal number of electrons:     8.000000\n")
+    found = read_siesta(tmp_path, PLAIN)
+    assert (found.code_version, found.n_electrons) == ("5.2.0", 8.0)
