@@ -7,6 +7,7 @@ spinors λ L·S on each atom, with L from the functions themselves.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from itertools import product
 
 import numpy as np
@@ -102,6 +103,10 @@ class AnalyticCrystal:
 
     def overlap(self) -> dict[tuple[int, int, int], Array]:
         """S(R), (n_orb, n_orb) for each image."""
+        return self._overlap
+
+    @cached_property
+    def _overlap(self) -> dict[tuple[int, int, int], Array]:
         return {tuple(map(int, r)): self._overlap_of(r) for r in self.images}
 
     def hamiltonian(self) -> dict[tuple[int, int, int], Array]:
@@ -153,12 +158,14 @@ class AnalyticCrystal:
         return scale * (left * _POINT_WEIGHTS) @ right.T / (_norm(l, a) * _norm(k, b))
 
 
+@cache
 def _norm(l: int, exponent: float) -> float:
     points = _POINTS / np.sqrt(2 * exponent)
     values = harmonics("ours", l)[0](*points.T)
     return float(np.sqrt(_POINT_WEIGHTS @ values**2 / (2 * exponent) ** 1.5))
 
 
+@cache
 def angular_momentum(code: str, l: int) -> Array:
     """(3, 2l + 1, 2l + 1) matrices of L = −i r × ∇ over a code's harmonics, by differences of the functions."""
     functions = harmonics(code, l)
