@@ -18,6 +18,7 @@ from adiabat.core.operators import BlockOperator
 from adiabat.data.hamiltonian_formats.deeph_legacy import write_deeph_legacy
 from adiabat.data.hamiltonian_formats.options import HamiltonianOptions
 from adiabat.data.hamiltonian_formats.registry import read_hamiltonian
+from adiabat.data.hamiltonian_formats.self_check import eigenvalues_at
 from adiabat.data.record import Record
 from adiabat.equivariant.wigner import wigner_d
 from analytic_crystals import AnalyticCrystal
@@ -143,3 +144,18 @@ def test_wannier_functions_come_back_as_orbitals_of_their_atoms(tmp_path: Path) 
     onsite = [k for k, pair in enumerate(overlap.pairs.tolist()) if pair[:3] == [0, 0, 0] and pair[3] == pair[4]]
     assert all(np.array_equal(overlap.block(k), np.eye(4)) for k in onsite)
     assert float(np.abs(overlap.values).sum()) == 8.0
+
+
+@pytest.mark.parametrize("code", ["openmx", "abacus", "siesta"])
+def test_spinors_of_a_crystal_without_magnetism_come_in_kramers_pairs(code: str, tmp_path: Path) -> None:
+    record = read(code, write(code, crystal(code, "spinor"), tmp_path))
+    hamiltonian, overlap = record.labels["hamiltonian"], record.labels["overlap"]
+    # The crystal has no inversion: pairs stand at k = −k only.
+    for k in ([0.0, 0.0, 0.0], [0.5, 0.0, 0.5]):
+        energies = eigenvalues_at(hamiltonian, overlap, np.array(k))[0]
+        assert np.abs(energies[::2] - energies[1::2]).max() < 1e-10
+        # ↓↓ with the wrong sign of its imaginary part, as a mistaken layout would have it, splits them.
+        values = hamiltonian.values.copy()
+        values[3] = values[3].conj()
+        split = eigenvalues_at(hamiltonian.with_values(values), overlap, np.array(k))[0]
+        assert np.abs(split[::2] - split[1::2]).max() > 1e-3
