@@ -1,11 +1,12 @@
-"""Write tests/data/models/v<schema version>.safetensors and what it predicts.
+"""Write tests/data/models/v<schema version>.safetensors and …-crystal.safetensors, and what they predict.
 
 Every released version of the model format stays in the tests as a file that must load and predict the same. Run this
-once when a schema version is released; a file that is there is only replaced with ``--replace``, before its release.
+once when a schema version is released; files that are there are only replaced with ``--replace``, before their release.
 """
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ import numpy as np
 import torch
 
 from adiabat.core.orbitals import OrbitalBasis
+from adiabat.data.store import DatasetStore
 from adiabat.data.structure import Structure
+from adiabat.engines.tight_binding import TightBindingEngine
 from adiabat.models.config import ModelConfig, OperatorConfig, OperatorReference
 from adiabat.models.model import Model, build_model
 from adiabat.models.package import SCHEMA_VERSION, save_model
+from adiabat.training.config_parsing import parse_config
+from adiabat.training.setup import prepare
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "data" / "models"
 CONFIG = ModelConfig(
@@ -36,18 +41,55 @@ STRUCTURES = {
 
 
 def main() -> None:
-    """Write both files."""
+    """Write a molecular model and one of spinors in a crystal, each with its predictions."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replace", action="store_true", help="replace a file that is there")
     replace = parser.parse_args().replace
-    path = FOLDER / f"v{SCHEMA_VERSION}.safetensors"
-    if path.exists() and not replace:
-        parser.error(f"{path} exists; a released file is never replaced")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    model = random_model()
-    save_model(model, path, {"made_by": "scripts/make_model_fixture.py"})
-    expected = {name: prediction(model, structure) for name, structure in STRUCTURES.items()}
-    path.with_suffix(".json").write_text(json.dumps(expected) + "\n")
+    path = FOLDER / f"v{SCHEMA_VERSION}.safetensors"
+    if replace or not path.exists():
+        model = random_model()
+        save_model(model, path, {"made_by": "scripts/make_model_fixture.py"})
+        expected = {name: prediction(model, structure) for name, structure in STRUCTURES.items()}
+        path.with_suffix(".json").write_text(json.dumps(expected) + "\n")
+    path = FOLDER / f"v{SCHEMA_VERSION}-crystal.safetensors"
+    if replace or not path.exists():
+        model, structure = crystal_model(), STRUCTURES["crystal"]
+        save_model(model, path, {"made_by": "scripts/make_model_fixture.py"})
+        hamiltonian = model.hamiltonian(structure)
+        expected = {
+            "pairs": hamiltonian.pairs.tolist(),
+            "hamiltonian": [hamiltonian.values.real.tolist(), hamiltonian.values.imag.tolist()],
+            "overlap": model.overlap(structure).values.tolist(),
+        }
+        path.with_suffix(".json").write_text(json.dumps(expected) + "\n")
+
+
+def crystal_model() -> Model:
+    """A float64 model of spinors whose baselines and tables of S are read from labels of the Slater–Koster engine."""
+    engine = TightBindingEngine(cutoff=3.2, spin="spinor")
+    generator = np.random.default_rng(0)
+    base = STRUCTURES["crystal"]
+    shaken = [
+        Structure(base.atomic_numbers, base.positions + 0.05 * generator.standard_normal((2, 3)), base.cell, base.pbc)
+        for _ in range(6)
+    ]
+    records = [engine.label(structure, ["hamiltonian", "overlap"]) for structure in shaken]
+    with tempfile.TemporaryDirectory() as folder:
+        with DatasetStore.create(Path(folder) / "data.lmdb") as store:
+            store.append_many(records)
+        config = parse_config(
+            {
+                "data": {"train": str(Path(folder) / "data.lmdb")},
+                "model": {
+                    "energy": False, "cutoff": 3.0, "channels": 3, "l_max": 1, "n_bessel": 3, "hidden": 4,
+                    "operator": {"channels": 3, "order": 2, "hidden": 4, "n_bessel": 3},
+                },
+                "schedule": {"max_steps": 1},
+                "training": {"dtype": "float64", "seed": 1},
+            }
+        )  # fmt: skip
+        return prepare(config).model.eval()
 
 
 def random_model() -> Model:

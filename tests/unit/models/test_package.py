@@ -17,6 +17,12 @@ from adiabat.training.checkpoint import write_checkpoint
 from small_models import F_BASIS, crystal, molecule, relative_difference, small_config, small_model
 
 OUTPUTS = ("energy", "forces", "stress", "hamiltonian")
+FIXTURE_CRYSTAL = Structure(
+    np.array([1, 8]),
+    np.array([[0.1, 0.0, 0.2], [1.4, 1.5, 1.3]]),
+    np.array([[2.8, 0.3, 0.0], [0.2, 2.9, 0.4], [0.0, -0.5, 3.0]]),
+    np.ones(3, dtype=bool),
+)
 PROVENANCE = {"data_hash": "abc", "n_train": 3, "note": "Å and ±"}
 
 
@@ -113,6 +119,20 @@ def test_a_released_format_loads_and_predicts_what_it_did(repository: Path, vers
             # float64 sums in whatever order the processor likes
             assert relative_difference(getattr(found, name), case[name]) < 1e-12
         assert relative_difference(model.delta_hamiltonian(structure).values, case["hamiltonian"]) < 1e-12
+
+
+@pytest.mark.parametrize("version", [1])
+def test_a_released_crystal_model_predicts_what_it_did(repository: Path, version: int) -> None:
+    """Spinors over both baselines, and an overlap from tables."""
+    path = repository / "tests" / "data" / "models" / f"v{version}-crystal.safetensors"
+    assert path.stat().st_size < 200_000
+    model = load_model(path)
+    expected = json.loads(path.with_suffix(".json").read_text())
+    hamiltonian = model.hamiltonian(FIXTURE_CRYSTAL)
+    real, imaginary = (np.array(part) for part in expected["hamiltonian"])
+    assert hamiltonian.pairs.tolist() == expected["pairs"]
+    assert relative_difference(hamiltonian.values, real + 1j * imaginary) < 1e-12
+    assert relative_difference(model.overlap(FIXTURE_CRYSTAL).values, expected["overlap"]) < 1e-12
 
 
 # ---------------------------------------------------------------- inspect
