@@ -84,7 +84,7 @@ def main() -> None:
     six_percent = np.array([[0.06, 0.0], [0.0, 0.0]])
     for name, structure, kpoints in (
         ("strained", layer(2, six_percent, seed=1), (3, 3, 1)),
-        ("supercell", layer(5, np.zeros((2, 2)), seed=2), (2, 2, 1)),
+        ("supercell", layer(4, np.zeros((2, 2)), seed=2), (2, 2, 1)),
     ):
         store = arguments.output / f"{name}.lmdb"
         result = label_structures([structure], engine(kpoints), store, targets=TARGETS, source="make_transfer.py")

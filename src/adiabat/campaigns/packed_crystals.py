@@ -4,6 +4,8 @@ Half a step is 0.02 µHa, far below what an SCF converges H to. A frame of two a
 """
 
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -69,11 +71,11 @@ def unpack_crystals(path: Path) -> list[Record]:
         FileFormatError: the file is damaged or of another version.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             if int(file["version"]) != _VERSION:
                 raise _damaged(path, f"version {int(file['version'])}")
             return [_record(file, f"{index}/") for index in range(int(file["count"]))]
-    except (OSError, KeyError, ValueError, EOFError) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise _damaged(path, str(error)) from error
 
 
