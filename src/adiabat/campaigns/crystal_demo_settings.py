@@ -56,7 +56,7 @@ class CrystalDemoSettings(BaseModel):
     validation_interval: Count = 100
     batch_size: Count = 4
     model: ModelConfig = ModelConfig.model_validate(
-        {"energy": False, "channels": 32, "operator": {"channels": 32, "hidden": 64}}
+        {"energy": False, "channels": 32, "l_max": 4, "operator": {"channels": 32, "hidden": 64}}
     )
     path_points: Annotated[int, Field(ge=2)] = 150
     dos_spacing: Annotated[float, Field(gt=0)] = 0.1
