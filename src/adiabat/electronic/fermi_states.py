@@ -10,19 +10,20 @@ import numpy.typing as npt
 
 from adiabat.core.errors import ElectronicError
 from adiabat.electronic.crystal import Crystal
-from adiabat.electronic.kpm import channels, kpm_moments
-from adiabat.electronic.kpm_density import kpm_electron_count
-from adiabat.electronic.kpm_settings import KpmSettings
-from adiabat.electronic.multifrontal import SymmetricFactorization
-from adiabat.electronic.shift_invert import Report, SparsePencil, StateWindow, states_near
+from adiabat.electronic.fermi_search import SAME_LEVEL, CoarseCount, Edges, FermiSearch
+from adiabat.electronic.kpm import channels
+from adiabat.electronic.shift_invert import Report, SparsePencil, StateWindow, joined, states_near
 
-_COARSE: Final = KpmSettings(resolution=0.5, n_vectors=8, batch=8, inverse_error=1e-2)
-"""Of the first guess: good to some tens of states, which counting then corrects."""
-
-_MOVES: Final = 40
+_ROUNDS: Final = 8
 _WHOLE: Final = 1e-9
-_SAME: Final = 1e-6
-"""Energies [eV] nearer than this count as one level: the Fermi level then lies in it."""
+_WIDE: Final = 0.3
+"""Gap [eV] from which the states below and above are searched each from beside their own edge."""
+
+_BESIDE: Final = 0.05
+"""Distance from that edge [eV]."""
+
+_MORE: Final = 4
+"""States beyond those asked for, that a degenerate level at the Fermi level may hold."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def states_around_fermi_level(
 
     How many states lie below an energy is exact: the inertia of H − σS. A coarse kernel polynomial count, or the guess,
     leads near the energy at which that number is the number of occupied states; Lanczos finds the two states that it
-    lies between, and then, from the middle of them, half of the states below and half above.
+    lies between, and then half of the states below and half above: from the middle, or from beside each edge if the gap
+    is wide, where it would converge slowly from the middle.
 
     Args:
         crystal: of any size; its electron count says which states are occupied.
@@ -107,20 +109,19 @@ def states_around_fermi_level(
     half = max(1, n_states // 2)
     # Refuse before the first guess is made, not after.
     pencils[0].estimate(2 * half).require(memory_limit)
-    search = _Search(pencils, crystal, k_frac, full, half, tolerance)
-    homo, lumo = search.edges(guess, partial)
-    energy = (homo + lumo) / 2 if lumo - homo > _SAME else homo + 10 * _SAME
-    windows = tuple(
-        states_near(pencil, energy, n_below=half, n_above=half, tolerance=tolerance, prove=prove) for pencil in pencils
-    )
-    below = sum(w.first_index + int((w.energies < energy).sum()) for w in windows)
-    if lumo - homo > _SAME and below != full:
-        raise ElectronicError(
-            f"{below} states below {energy:.6g} eV, between states that were taken for number {full} and {full + 1}",
-            expected=f"{full} states",
-            suggestion="give a guess of the Fermi level a little apart: a level of high degeneracy may lie on a shift",
-        )
-    return FermiStates(homo, lumo, full, windows, sum(pencil.n_factorizations for pencil in pencils))
+    search = FermiSearch(pencils, full, partial, tolerance)
+    count = CoarseCount.of(crystal, k_frac, report)
+    energy = guess if guess is not None else count.energy(full)
+    for _ in range(_ROUNDS):
+        energy, edges = search.edges(count, energy)
+        low, high = _shifts(edges)
+        windows = _windows(pencils, low, high, half, tolerance, prove)
+        below = [sum(w.first_index + int((w.energies < shift).sum()) for w in windows) for shift in (low, high)]
+        if edges.is_one_level or below == [full, full]:
+            homo, lumo = _edges(windows, low, below[0], full, partial)
+            return FermiStates(homo, lumo, full, windows, sum(pencil.n_factorizations for pencil in pencils))
+        energy = low if below[0] != full else high
+    raise search.lost()
 
 
 def wrapped_coordinates(
@@ -144,77 +145,39 @@ def wrapped_coordinates(
     return fractions * np.linalg.norm(rows, axis=1)
 
 
-@dataclass
-class _Search:
-    """The way to the highest occupied state."""
+def _shifts(edges: Edges) -> tuple[float, float]:
+    """Where to search the states below and those above [eV]: one place, or two near the edges of a wide gap."""
+    if edges.is_one_level:
+        beside = edges.lumo + 10 * SAME_LEVEL
+        return beside, beside
+    gap = edges.lumo - edges.homo
+    low = edges.homo + max(2 * edges.homo_error, min(_BESIDE, gap / 4))
+    high = edges.lumo - max(2 * edges.lumo_error, min(_BESIDE, gap / 4))
+    middle = (edges.homo + edges.lumo) / 2
+    return (low, high) if gap > _WIDE and low < high else (middle, middle)
 
-    pencils: list[SparsePencil]
-    crystal: Crystal
-    k_frac: npt.ArrayLike | None
-    full: int
-    half: int
-    tolerance: float
-    _bounds: tuple[float, float] = (0.0, 0.0)
 
-    def edges(self, guess: float | None, partial: bool) -> tuple[float, float]:
-        """HOMO and LUMO [eV]."""
-        energy, factors = self._approach(guess)
-        below = sum(factor.n_negative for factor in factors)
-        n_below, n_above = max(1, below - self.full + 1), max(1, self.full - below + 1)
-        found = [
-            states_near(
-                pencil, energy, n_below=n_below, n_above=n_above, tolerance=self.tolerance, prove=False, factor=factor
-            ).energies
-            for pencil, factor in zip(self.pencils, factors, strict=True)
-        ]
-        energies = np.sort(np.concatenate(found))
-        # Number of the first of these among all states.
-        first = below - int((energies < energy).sum())
-        lumo = float(energies[self.full - first])
-        return (lumo if partial else float(energies[self.full - 1 - first])), lumo
-
-    def _approach(self, guess: float | None) -> tuple[float, list[SymmetricFactorization]]:
-        """A shift with nearly as many states below as are occupied, and the factors there."""
-        count = self._coarse_count()
-        energy = guess if guess is not None else self._invert(count, self.full)
-        low, high = -math.inf, math.inf
-        near = max(4, self.half // 2)
-        for _ in range(_MOVES):
-            factors = [pencil.factorize(energy, 2 * self.half) for pencil in self.pencils]
-            excess = sum(factor.n_negative for factor in factors) - self.full
-            self.pencils[0].say(f"{self.full + excess} states below {energy:.6g} eV, {self.full} occupied")
-            if abs(excess) <= near:
-                return energy, factors
-            del factors
-            low, high = (low, energy) if excess > 0 else (energy, high)
-            energy = self._next(count, energy, excess, low, high)
-        raise ElectronicError(
-            f"no energy with {self.full} states below it within {_MOVES} factorizations",
-            expected="one near the guess",
-            suggestion="give a guess of the Fermi level, for instance from adiabat fermi",
+def _windows(
+    pencils: list[SparsePencil], low: float, high: float, half: int, tolerance: float, prove: bool
+) -> tuple[StateWindow, ...]:
+    if low == high:
+        # Of a level that is degenerate at the Fermi level, all states are wanted.
+        return tuple(
+            states_near(pencil, low, n_below=half + _MORE, n_above=half, tolerance=tolerance, prove=prove)
+            for pencil in pencils
         )
+    return tuple(
+        joined(
+            states_near(pencil, low, n_below=half, n_above=0, tolerance=tolerance, prove=prove),
+            states_near(pencil, high, n_below=0, n_above=half, tolerance=tolerance, prove=prove),
+        )
+        for pencil in pencils
+    )
 
-    def _coarse_count(self) -> Callable[[float], float]:
-        """States below an energy, roughly."""
-        self.pencils[0].say("counting states roughly by kernel polynomials")
-        moments = kpm_moments(self.crystal, _COARSE, k_frac=self.k_frac)
-        self._bounds = (moments.spectrum.low, moments.spectrum.high)
 
-        def count(energy: float) -> float:
-            return float(kpm_electron_count(moments, np.array([energy])).values[0]) / moments.max_occupation
-
-        return count
-
-    def _invert(self, count: Callable[[float], float], states: float) -> float:
-        low, high = self._bounds
-        for _ in range(50):
-            middle = (low + high) / 2
-            low, high = (middle, high) if count(middle) < states else (low, middle)
-        return (low + high) / 2
-
-    def _next(self, count: Callable[[float], float], energy: float, excess: int, low: float, high: float) -> float:
-        """Where the rough count, made right at this energy, says that the excess is gone; else half of what is left."""
-        proposed = self._invert(count, count(energy) - excess)
-        low, high = max(low, self._bounds[0]), min(high, self._bounds[1])
-        margin = 0.02 * (high - low)
-        return proposed if low + margin < proposed < high - margin else (low + high) / 2
+def _edges(windows: tuple[StateWindow, ...], shift: float, below: int, full: int, partial: bool) -> tuple[float, float]:
+    """Energies of the states number ``full`` − 1 and ``full``, counted from 0, of all channels together."""
+    energies = np.sort(np.concatenate([window.energies for window in windows]))
+    first = below - int((energies < shift).sum())
+    lumo = float(energies[full - first])
+    return (lumo if partial else float(energies[full - 1 - first])), lumo

@@ -10,7 +10,7 @@ import torch
 
 from adiabat.core.errors import ElectronicError
 from adiabat.core.operators import BlockOperator
-from adiabat.electronic.block_lanczos import LanczosStates, nearest_states
+from adiabat.electronic.block_lanczos import LanczosStates, largest_basis, nearest_states
 from adiabat.electronic.block_panels import BlockPanels, panel_bytes
 from adiabat.electronic.dissection import Front, dissect
 from adiabat.electronic.multifrontal import SymmetricFactorization, estimate_factorization
@@ -91,7 +91,9 @@ class SparsePencil:
     def estimate(self, n_states: int, *, keep: bool = True) -> Estimate:
         """What one factorization needs, and with it the vectors of a search for some states."""
         factor = estimate_factorization(self.fronts, self._overlap.n_orbitals, self.dtype, keep=keep)
-        vectors = 2 * self.n * min(self.n, 12 * n_states + 41 * _BLOCK) * self.dtype.itemsize if keep else 0
+        vectors = (
+            2 * self.n * min(self.n, largest_basis(n_states, _BLOCK) + _BLOCK) * self.dtype.itemsize if keep else 0
+        )
         matrices = self._overlap.values.nbytes + (panel_bytes(self._overlap, self._tensor_dtype) if keep else 0)
         task = f"states of {self._overlap.n_atoms} atoms ({self.n} orbitals) by {factor.task}"
         return Estimate(task, factor.n_bytes + vectors + matrices, factor.n_flops, factor.seconds)
@@ -151,7 +153,6 @@ def states_near(
     tolerance: float = 1e-9,
     prove: bool = True,
     seed: int = 0,
-    factor: SymmetricFactorization | None = None,
 ) -> StateWindow:
     """The states next below and next above an energy, without any others.
 
@@ -167,14 +168,13 @@ def states_near(
         tolerance: of the energies [eV].
         prove: whether to count; without, ``is_complete`` stays False.
         seed: of the first vectors.
-        factor: of H − σS, if it is there already.
 
     Raises:
         ElectronicError: too large for the memory, not converged, or states that stay missing.
         KeyboardInterrupt: stopped.
     """
     before = pencil.n_factorizations
-    factor = pencil.factorize(energy, n_below + n_above) if factor is None else factor
+    factor = pencil.factorize(energy, n_below + n_above)
     below_shift = factor.n_negative
     n_below, n_above = min(n_below, below_shift), min(n_above, pencil.n - below_shift)
     found: LanczosStates | None = None
@@ -182,7 +182,7 @@ def states_near(
     want_below, want_above = n_below, n_above
     for attempt in range(_ROUNDS):
         pencil.say(f"searching {want_below} states below and {want_above} above {energy:.6g} eV")
-        new = _search(pencil, factor, want_below, want_above, tolerance, found, seed + attempt)
+        new = search(pencil, factor, want_below, want_above, tolerance, known=found, seed=seed + attempt)
         found = new if found is None else _merged(found, new)
         window = _trimmed(found, n_below, n_above)
         if not prove:
@@ -211,15 +211,32 @@ def states_near(
     )
 
 
-def _search(
+def joined(below: StateWindow, above: StateWindow) -> StateWindow:
+    """Two windows on either side of a gap as one; complete if both are, and no state lies in between."""
+    meets = below.first_index + len(below.energies) == above.first_index
+    return StateWindow(
+        np.concatenate([below.energies, above.energies]),
+        np.concatenate([below.coefficients, above.coefficients], axis=1),
+        np.concatenate([below.residuals, above.residuals]),
+        below.first_index,
+        below.n_factorizations + above.n_factorizations,
+        below.is_complete and above.is_complete and meets,
+    )
+
+
+def search(
     pencil: SparsePencil,
     factor: SymmetricFactorization,
     n_below: int,
     n_above: int,
     tolerance: float,
-    known: LanczosStates | None,
-    seed: int,
+    *,
+    known: LanczosStates | None = None,
+    strict: bool = True,
+    max_basis: int | None = None,
+    seed: int = 0,
 ) -> LanczosStates:
+    """:func:`adiabat.electronic.block_lanczos.nearest_states` from random vectors."""
     rng = np.random.default_rng(seed)
     start: Array = rng.normal(size=(pencil.n, min(_BLOCK, pencil.n)))
     if pencil.dtype.kind == "c":
@@ -232,6 +249,8 @@ def _search(
         n_above=n_above,
         tolerance=tolerance,
         known=known,
+        strict=strict,
+        max_basis=max_basis,
         should_stop=pencil.stopped,
     )
 
