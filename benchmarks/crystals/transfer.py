@@ -1,6 +1,8 @@
 """A model trained on small cells, on cells that are larger or more strained than any of them.
 
-python benchmarks/crystals/transfer.py runs/hbn/model.safetensors transfer/supercell.lmdb transfer/strained.lmdb
+    python benchmarks/crystals/transfer.py runs/hbn/model.safetensors transfer/supercell.lmdb transfer/strained.lmdb
+
+The two stores are made by ``make_transfer.py``.
 """
 
 import json
