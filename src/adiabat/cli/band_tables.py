@@ -75,8 +75,14 @@ def fermi_table(result: FermiResult) -> Table:
             table.add_row(name, f"{energy:.4f} eV at {point_name(k)}")
         if not result.edges.is_direct:
             table.add_row("direct gap", f"{result.edges.direct_gap:.4f} eV at {point_name(result.edges.k_direct)}")
-    elif result.method != "kpm":
+    elif result.method == "diagonalization":
         table.add_row("gap", "none: a metal")
+    if result.homo is not None and result.lumo is not None:
+        table.add_row(
+            "HOMO, LUMO", f"{result.homo:.4f} and {result.lumo:.4f} eV at Γ, {result.lumo - result.homo:.4f} apart"
+        )
+    for name, energies in zip(("↑", "↓") if len(result.states) == 2 else ("",), result.states, strict=False):
+        table.add_row(f"states {name}".strip(), " ".join(f"{energy:.4f}" for energy in energies))
     if result.smallest_overlap is not None:
         table.add_row("λ_min of S(k)", f"{result.smallest_overlap:.3g}")
         table.add_row("states dropped", f"{result.n_dropped} at most at one k")
@@ -103,7 +109,9 @@ def _level(table: Table, result: BandStructure | DensityOfStates | FermiResult) 
     mesh = "×".join(map(str, metadata.get("mesh", ())))
     if result.fermi_level is not None:
         where = "middle of the gap" if result.edges is not None else f"metal, {metadata.get('smearing', '')}"
-        if result.metadata.get("n_vectors"):
+        if isinstance(result, FermiResult) and result.method == "states":
+            where = "middle of HOMO and LUMO"
+        elif metadata.get("n_vectors"):
             where = f"{metadata['n_vectors']} random vectors"
         table.add_row("Fermi level", f"{result.fermi_level:.4f} eV ({where}{f'; {mesh} k-mesh' if mesh else ''})")
 

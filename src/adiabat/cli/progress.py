@@ -9,12 +9,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 @contextmanager
 def task_progress() -> Generator[Callable[[str, int], Callable[[int], None] | None]]:
-    """Open a display; what it gives opens a bar for a task of so many steps, to be told how many are done."""
+    """Open a display; what it gives opens a bar for a task of so many steps (0: unknown), to be told those done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as display:
 
         def watch(task: str, steps: int) -> Callable[[int], None] | None:
-            number = display.add_task(task, total=steps)
+            number = display.add_task(task, total=steps or None)
 
             def done(count: int) -> None:
                 display.update(number, completed=count)

@@ -22,9 +22,12 @@ class FermiResult:
         fermi_level: [eV]; the middle of the gap of an insulator.
         n_electrons: of the cell.
         edges: the gap; None for a metal, or where the method does not tell.
-        method: ``diagonalization`` or ``kpm``.
+        method: ``diagonalization``, ``states`` (exact states at Γ of a large cell) or ``kpm``.
         low: lowest level that the error of a stochastic count allows [eV].
         high: highest such level [eV].
+        homo: highest occupied energy at Γ [eV], of the method ``states``.
+        lumo: lowest empty energy at Γ [eV].
+        states: for each spin channel the energies around the level [eV].
         smallest_overlap: λ_min of S(k), if it was computed.
         n_dropped: states dropped as linearly dependent at one k, at most.
         notes: sentences that a reader must know.
@@ -37,6 +40,9 @@ class FermiResult:
     method: str
     low: float | None = None
     high: float | None = None
+    homo: float | None = None
+    lumo: float | None = None
+    states: tuple[tuple[float, ...], ...] = ()
     smallest_overlap: float | None = None
     n_dropped: int = 0
     notes: tuple[str, ...] = ()
@@ -52,6 +58,9 @@ class FermiResult:
             "method": self.method,
             "low": self.low,
             "high": self.high,
+            "homo": self.homo,
+            "lumo": self.lumo,
+            "states": [list(channel) for channel in self.states],
             "smallest_overlap": self.smallest_overlap,
             "n_dropped": self.n_dropped,
             "notes": list(self.notes),
@@ -75,6 +84,7 @@ class FermiResult:
                 raise KeyError("format")
             data["edges"] = None if data["edges"] is None else edges_from_json(data["edges"])
             data["notes"] = tuple(data["notes"])
+            data["states"] = tuple(tuple(float(energy) for energy in channel) for channel in data["states"])
             return cls(**data)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise FileFormatError(

@@ -94,7 +94,7 @@ def _moments(
     electrons: CrystalElectrons, settings: KpmSettings, labels: npt.NDArray[np.int64] | None, watch: Watch
 ) -> tuple[ChebyshevMoments, tuple[str, ...]]:
     """Moments, and a sentence if a signal ended them before all random vectors were done."""
-    _check_cell(electrons)
+    check_wide_cell(electrons)
     report: Callable[[int], None] | None = None
     opened = False
 
@@ -116,14 +116,19 @@ def _moments(
     )
 
 
-def _check_cell(electrons: CrystalElectrons) -> None:
+def check_wide_cell(electrons: CrystalElectrons) -> None:
+    """Refuse a cell for which Γ alone says too little.
+
+    Raises:
+        ElectronicError: orbitals that are coupled fall on their own images there.
+    """
     needed = reach_size(electrons)
     if max(needed) > 1:
         raise ElectronicError(
             f"a cell on which orbitals that are coupled fall on their own images at Γ (a {'×'.join(map(str, needed))} "
             "k-mesh is needed)",
-            expected="a cell wider than the reach of the Hamiltonian: the kernel polynomial method takes Γ only",
-            suggestion="use --method gaussian or tetrahedron with a k-mesh, or take a supercell",
+            expected="a cell wider than the reach of the Hamiltonian: methods for large cells take Γ only",
+            suggestion="use a method that takes a k-mesh, or take a supercell",
         )
 
 
