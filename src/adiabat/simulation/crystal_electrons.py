@@ -51,7 +51,8 @@ def crystal_from_record(record: Record, *, source: str = "", n_electrons: float 
     Args:
         record: with the labels ``hamiltonian`` and ``overlap``.
         source: what to call it; by default what the record says.
-        n_electrons: electrons of the cell; by default counted from the valence electrons of the record's basis.
+        n_electrons: electrons of the cell; by default counted from the valence electrons of the record's basis, or else
+            what the source file said of the cell (``info["n_electrons"]``).
 
     Raises:
         LabelError: H or S is missing.
@@ -60,6 +61,8 @@ def crystal_from_record(record: Record, *, source: str = "", n_electrons: float 
     """
     hamiltonian, overlap = (_operator(record, name) for name in ("hamiltonian", "overlap"))
     provenance = record.provenance
+    if n_electrons is None and not _knows_valence(record):
+        n_electrons = record.structure.info.get("n_electrons")
     return _electrons(
         record.structure,
         hamiltonian,
@@ -125,6 +128,12 @@ def _electrons(
     )
     crystal = Crystal(hamiltonian, overlap, structure.cell, periodic, n_electrons)
     return CrystalElectrons(found, crystal, basis, source, method, notes)
+
+
+def _knows_valence(record: Record) -> bool:
+    basis = record.provenance.orbital_basis
+    valence = basis.valence if basis is not None else None
+    return all(int(z) in (valence or {}) for z in record.structure.atomic_numbers)
 
 
 def _counted(structure: Structure, basis: OrbitalBasis | None) -> float:

@@ -193,6 +193,9 @@ def test_what_a_record_must_have() -> None:
     with pytest.raises(BasisError, match="does not say how many electrons"):
         crystal_from_record(hbn_record(valence=False))
     assert crystal_from_record(hbn_record(valence=False), n_electrons=8).crystal.n_electrons == 8
+    told = replace(hbn_record(valence=False).structure, info={"n_electrons": 8.0})
+    unknown = hbn_record(valence=False)
+    assert crystal_from_record(Record(told, unknown.labels, unknown.provenance)).crystal.n_electrons == 8
     record = hbn_record()
     bare = Record(record.structure, {"hamiltonian": record.labels["hamiltonian"]}, record.provenance)
     with pytest.raises(LabelError, match="without overlap"):

@@ -113,7 +113,10 @@ def read_hamiltonian(
     provenance = Provenance(
         crystal.code, crystal.code_version, method, settings, fidelity or method, crystal.basis, path.name
     )
-    return Record(crystal.structure, labels, provenance), [*crystal.notes, *notes]
+    structure = crystal.structure
+    if crystal.n_electrons is not None:  # how they are shared between elements may not be known; their number is
+        structure = replace(structure, info={**structure.info, "n_electrons": float(crystal.n_electrons)})
+    return Record(structure, labels, provenance), [*crystal.notes, *notes]
 
 
 def _shared_valence(crystal: Crystal) -> dict[int, float]:
