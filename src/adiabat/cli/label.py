@@ -22,6 +22,7 @@ _DEFAULT_TARGETS: Final = {
     "pyscf": "energy,forces,hamiltonian,overlap,h0,density_matrix,orbital_energies",
     "cp2k": "energy,forces,stress,hamiltonian,overlap,fermi_level",
     "cp2k-gfn1": "energy,forces,stress,hamiltonian,overlap,fermi_level",
+    "pyscf-crystal": "energy,forces,hamiltonian,overlap,fermi_level",
 }
 _ENERGY_AND_FORCES: Final = "energy,forces"
 _SHOWN_FAILURES: Final = 5
@@ -32,19 +33,26 @@ _FREE_ATOM_SCF: Final = {"unrestricted": True, "level_shift": 5.0, "conv_tol": 1
 def label(
     structures: Annotated[Path, typer.Argument(help="Structures, in any format that `adiabat data import` reads.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Store, name.lmdb; made, or continued if it exists.")],
-    engine: Annotated[str, typer.Option(help="pyscf, gfn1, gfn2; for crystals cp2k, cp2k-gfn1; emt or lj.")] = "pyscf",
-    xc: Annotated[str | None, typer.Option(help="pyscf, cp2k: functional (pyscf: or hf). [default: pbe]")] = None,
+    engine: Annotated[
+        str, typer.Option(help="pyscf, gfn1, gfn2; for crystals cp2k, cp2k-gfn1, pyscf-crystal; emt or lj.")
+    ] = "pyscf",
+    xc: Annotated[str | None, typer.Option(help="functional (pyscf: or hf). [default: pbe]")] = None,
     basis: Annotated[
-        str | None, typer.Option(help="Gaussian basis. [default: def2-svp; cp2k: SZVP-MOLOPT-SR-GTH]")
+        str | None, typer.Option(help="Gaussian basis. [default: def2-svp; crystals: SZVP-MOLOPT-SR-GTH]")
     ] = None,
-    basis_file: Annotated[Path | None, typer.Option(help="cp2k: file with the basis, in CP2K's format.")] = None,
-    potential: Annotated[str | None, typer.Option(help="cp2k: pseudopotential. [default: as xc]")] = None,
-    kpoints: Annotated[str | None, typer.Option(help="cp2k: Γ-centred k-mesh, 6,6,1. [default: --k-spacing]")] = None,
+    basis_file: Annotated[Path | None, typer.Option(help="crystals: file with the basis, in CP2K's format.")] = None,
+    potential: Annotated[str | None, typer.Option(help="crystals: pseudopotential. [default: as xc]")] = None,
+    kpoints: Annotated[
+        str | None, typer.Option(help="crystals: Γ-centred k-mesh, 6,6,1. [default: --k-spacing]")
+    ] = None,
     k_spacing: Annotated[
-        float | None, typer.Option(help="cp2k: distance of k-points [1/Å], 2π included. [default: 0.3]")
+        float | None, typer.Option(help="crystals: distance of k-points [1/Å], 2π included. [default: 0.3]")
+    ] = None,
+    reach_threshold: Annotated[
+        float | None, typer.Option(help="pyscf-crystal: overlap that counts as none, sets H's k-mesh. [default: 1e-4]")
     ] = None,
     smearing: Annotated[float | None, typer.Option(help="cp2k: k_B T of the electrons [eV]; metals need it.")] = None,
-    cutoff: Annotated[float | None, typer.Option(help="cp2k: plane-wave cutoff [Ry]. [default: 600]")] = None,
+    cutoff: Annotated[float | None, typer.Option(help="crystals: plane-wave cutoff [Ry]. [default: 600]")] = None,
     eps_scf: Annotated[float | None, typer.Option(help="cp2k: change at self-consistency. [default: 1e-8]")] = None,
     mixing: Annotated[float | None, typer.Option(help="cp2k: fraction of the new density. [default: 0.4]")] = None,
     timeout: Annotated[float | None, typer.Option(help="cp2k: seconds for a structure. [default: no limit]")] = None,
@@ -90,6 +98,7 @@ def label(
         "potential": potential,
         "kpoints": None if kpoints is None else _mesh(kpoints),
         "k_spacing": k_spacing,
+        "reach_threshold": reach_threshold,
         "smearing": smearing,
         "cutoff": cutoff,
         "eps_scf": eps_scf,

@@ -12,6 +12,7 @@ from adiabat.core.errors import ConfigError, nearest
 from adiabat.engines.ase_calculator import AseEngine
 from adiabat.engines.base import Engine
 from adiabat.engines.cp2k import Cp2kEngine, Cp2kXtbEngine
+from adiabat.engines.pyscf_crystal import PyscfCrystalEngine
 from adiabat.engines.pyscf_molecule import PyscfEngine
 from adiabat.engines.tblite import TbliteEngine
 from adiabat.engines.tight_binding import TightBindingEngine
@@ -33,6 +34,7 @@ ENGINES: Final[Mapping[str, Callable[..., Engine]]] = {
     "pyscf": PyscfEngine,
     "cp2k": Cp2kEngine,
     "cp2k-gfn1": Cp2kXtbEngine,
+    "pyscf-crystal": PyscfCrystalEngine,
     "gfn1": partial(TbliteEngine, "GFN1-xTB"),
     "gfn2": partial(TbliteEngine, "GFN2-xTB"),
     "emt": _effective_medium,
