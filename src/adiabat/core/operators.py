@@ -19,6 +19,9 @@ N_COMPONENTS: Final[Mapping[Spin, int]] = {"none": 1, "collinear": 2, "spinor": 
 _ADJOINT: Final[Mapping[Spin, list[int]]] = {"none": [0], "collinear": [0, 1], "spinor": [0, 2, 1, 3]}
 """Which spin component of O each spin component of O† is made of."""
 
+_PLACES_AT_ONCE: Final = 2**22
+"""Elements whose places are listed at a time."""
+
 
 @dataclass(frozen=True)
 class BlockOperator:
@@ -217,6 +220,13 @@ class BlockOperator:
         Raises:
             LabelError: a pair without its partner.
         """
+        self._require_partners()
+        values = np.empty_like(self.values)
+        for places, reverse in self._partner_places():
+            values[..., places] = self.values[..., reverse].conj()
+        return self.with_values(values if self.spin == "none" else values[_ADJOINT[self.spin]])
+
+    def _require_partners(self) -> None:
         missing = np.flatnonzero(self.partners < 0)
         if len(missing):
             raise LabelError(
@@ -225,24 +235,48 @@ class BlockOperator:
                 expected="both directions of every pair",
                 suggestion="read the whole matrix, not one triangle (CP2K: UPPER_TRIANGULAR F), or symmetrize it",
             )
-        values = self.values[..., self._transposed].conj()
-        return self.with_values(values if self.spin == "none" else values[_ADJOINT[self.spin]])
 
-    @cached_property
-    def _transposed(self) -> npt.NDArray[np.int64]:
-        """(n_values,) for each element (μ, ν) of the block (R, i, j) the place of (ν, μ) of (−R, j, i)."""
-        sizes = np.diff(self.offsets)
-        n_columns = np.repeat(self.n_orbitals[self.pairs[:, 4]], sizes)
-        n_rows = np.repeat(self.n_orbitals[self.pairs[:, 3]], sizes)
-        within = np.arange(self.offsets[-1]) - np.repeat(self.offsets[:-1], sizes)
-        row, column = np.divmod(within, n_columns)
-        return np.repeat(self.offsets[:-1][self.partners], sizes) + column * n_rows + row
+    def _partner_places(self) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+        """Places of some elements (μ, ν) of blocks (R, i, j), and those of (ν, μ) of (−R, j, i); all of them in turn.
+
+        Some millions at a time: at ten thousand atoms an index of all elements is larger than the matrix.
+        """
+        n_i, n_j = self.n_orbitals[self.pairs[:, 3]], self.n_orbitals[self.pairs[:, 4]]
+        for rows, columns in np.unique(np.stack([n_i, n_j], axis=1), axis=0).tolist():
+            members = np.flatnonzero((n_i == rows) & (n_j == columns))
+            within = np.arange(rows * columns)
+            turned = within.reshape(columns, rows).T.ravel()
+            step = max(1, _PLACES_AT_ONCE // max(1, rows * columns))
+            for start in range(0, len(members), step):
+                some = members[start : start + step]
+                yield (
+                    (self.offsets[some][:, None] + within).ravel(),
+                    (self.offsets[self.partners[some]][:, None] + turned).ravel(),
+                )
+
+    def largest_asymmetry(self) -> tuple[float, int]:
+        """Largest |O(R)_ij − O(−R)_ji†| of any element, not a number if any is none, and the pair that has it.
+
+        Raises:
+            LabelError: a pair without its partner.
+        """
+        self._require_partners()
+        worst, at = 0.0, 0
+        order = _ADJOINT[self.spin]
+        for places, reverse in self._partner_places():
+            theirs = self.values[..., reverse].conj()
+            difference = np.abs(self.values[..., places] - (theirs if self.spin == "none" else theirs[order]))
+            by_element = difference if self.spin == "none" else difference.max(axis=0)
+            element = int(np.argmax(by_element))
+            if not by_element[element] <= worst:
+                worst, at = float(by_element[element]), int(places[element])
+                if np.isnan(worst):
+                    break
+        return worst, max(0, int(np.searchsorted(self.offsets, at, side="right")) - 1)
 
     def hermiticity_error(self) -> float:
         """Largest |O(R)_ij − O(−R)_ji†| over all pairs; infinite if a partner is missing."""
-        if np.any(self.partners < 0):
-            return float("inf")
-        return float(np.abs(self.values - self.adjoint().values).max(initial=0.0))
+        return float("inf") if np.any(self.partners < 0) else self.largest_asymmetry()[0]
 
     def symmetrized(self) -> "BlockOperator":
         """(O + O†)/2.

@@ -247,13 +247,11 @@ def _operator(
 
 
 def _check_hermitian(operator: BlockOperator, name: str, unit: str) -> None:
-    difference = np.abs(operator.values - operator.adjoint().values)
-    worst = float(difference.max(initial=0.0))
+    worst, index = operator.largest_asymmetry()
     scale = float(np.abs(operator.values).max(initial=0.0))
     # Written so that a value that is not a number is refused too.
     if not worst <= HERMITICITY * scale:
-        element = int(np.argmax(np.atleast_2d(difference).max(axis=0)))
-        pair = operator.pairs[np.searchsorted(operator.offsets, element, side="right") - 1].tolist()
+        pair = operator.pairs[index].tolist()
         raise ElectronicError(
             f"a {name} whose block of (R, i, j) = {pair} differs from the adjoint of its reverse by {worst:.3g}{unit}",
             expected=f"O(−R)_ji = O(R)_ij†, to {HERMITICITY:g} of the largest element, {scale:.3g}{unit}",

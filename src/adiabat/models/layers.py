@@ -108,6 +108,11 @@ def l_of_component(l_max: int) -> Tensor:
     return torch.tensor([l for l in range(l_max + 1) for _ in range(2 * l + 1)])
 
 
+def pieces(n: int, size: int) -> list[slice]:
+    """Slices that cover n rows, ``size`` at a time."""
+    return [slice(start, start + size) for start in range(0, n, size)]
+
+
 def keep_float64(module: nn.Module, cast: Callable[[], object]) -> Any:
     """Let a module be moved and cast, but keep its own buffers in float64: for values that float32 cannot hold."""
     exact = {name: buffer for name, buffer in module.named_buffers(recurse=False)}

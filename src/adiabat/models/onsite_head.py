@@ -9,11 +9,13 @@ from adiabat.data.graph import Graph
 from adiabat.equivariant.clebsch_gordan import clebsch_gordan, shell_pair_to_irreps
 from adiabat.equivariant.grid_products import SphereCurl, SphereProduct
 from adiabat.models.config import OperatorConfig
-from adiabat.models.layers import IrrepsLinear, ScalarNetwork
+from adiabat.models.layers import IrrepsLinear, ScalarNetwork, pieces
 from adiabat.models.linear_baseline import LinearOnsite
 from adiabat.models.operator_layout import OperatorLayout
 
 _SPECIES_CHANNELS = 16
+_ATOMS_AT_ONCE = 1024
+"""Atoms whose products on the sphere are in memory together when nothing is differentiated: about 0.5 GB."""
 OUTPUT_START = 0.1
 """Size of the last weights at the start: a first guess near the mean blocks beats a random one of full size."""
 
@@ -64,6 +66,19 @@ class OnsiteHead(nn.Module):
 
         Returns: (n_atoms, n_components · n_padded²) in eV.
         """
+        linear = None
+        if self.linear is not None:
+            linear = self.linear(self.linear_features(graph, species, vectors), species).to(features.dtype)
+        if torch.is_grad_enabled() or len(species) <= _ATOMS_AT_ONCE:
+            return self._blocks(features, species, linear)
+        return torch.cat(
+            [
+                self._blocks(features[part], species[part], None if linear is None else linear[part])
+                for part in pieces(len(species), _ATOMS_AT_ONCE)
+            ]
+        )
+
+    def _blocks(self, features: Tensor, species: Tensor, linear_part: Tensor | None) -> Tensor:
         factors = self.to_factors(features)
         products = self.product(factors)
         linear = nn.functional.pad(factors[..., : self.channels], (0, 0, 0, products.shape[1] - factors.shape[1]))
@@ -84,9 +99,9 @@ class OnsiteHead(nn.Module):
         parts += [(curls[:, l * l : (l + 1) ** 2] @ weight).flatten(1) for l, weight in enumerate(unnatural, start=1)]
         coefficients = torch.cat(parts, dim=-1) * self.scale.index_select(0, species)
         coefficients = coefficients + self.mean.index_select(0, species)
-        if self.linear is not None:
-            own = self.linear(self.linear_features(graph, species, vectors), species).to(coefficients.dtype)
-            coefficients = coefficients + nn.functional.pad(own, (0, coefficients.shape[1] - own.shape[1]))
+        if linear_part is not None:
+            missing = coefficients.shape[1] - linear_part.shape[1]
+            coefficients = coefficients + nn.functional.pad(linear_part, (0, missing))
         return coefficients @ self.to_block
 
     def linear_features(self, graph: Graph, species: Tensor, vectors: Tensor) -> Tensor:

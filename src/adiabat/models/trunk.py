@@ -17,9 +17,20 @@ from torch import Tensor, nn
 
 from adiabat.equivariant.grid_products import SphereProduct
 from adiabat.models.config import ModelConfig
-from adiabat.models.layers import BesselBasis, IrrepsLinear, PolynomialEnvelope, ScalarNetwork, l_of_component
+from adiabat.models.layers import (
+    BesselBasis,
+    IrrepsLinear,
+    PolynomialEnvelope,
+    ScalarNetwork,
+    l_of_component,
+    pieces,
+)
 
 _SPECIES_CHANNELS = 16
+_EDGES_AT_ONCE = 32768
+"""Edges whose messages are in memory together when nothing is differentiated: about 0.3 GB."""
+_ATOMS_AT_ONCE = 1024
+"""Atoms whose products on the sphere are in memory together, likewise."""
 
 
 class EdgeRadial(nn.Module):
@@ -38,9 +49,17 @@ class EdgeRadial(nn.Module):
     def forward(self, distances: Tensor, species_pair: Tensor) -> list[Tensor]:
         """(n_edges, 1) distances [Å] and (n_edges,) pair numbers to (n_edges, n_functions) a layer."""
         envelope = self.envelope(distances)
-        species = self.species.index_select(0, species_pair)
-        features = torch.cat([self.bessel(distances) * envelope, species], dim=-1)
+        features = self._features(distances, species_pair, envelope)
         return [network(features) * envelope for network in self.networks]
+
+    def of_layer(self, layer: int, distances: Tensor, species_pair: Tensor) -> Tensor:
+        """The functions of one layer alone."""
+        envelope = self.envelope(distances)
+        return self.networks[layer](self._features(distances, species_pair, envelope)) * envelope
+
+    def _features(self, distances: Tensor, species_pair: Tensor, envelope: Tensor) -> Tensor:
+        species = self.species.index_select(0, species_pair)
+        return torch.cat([self.bessel(distances) * envelope, species], dim=-1)
 
 
 class Layer(nn.Module):
@@ -135,12 +154,31 @@ class Trunk(nn.Module):
         """
         centre, neighbor = edge_index
         pair = species.index_select(0, centre) * self.n_species + species.index_select(0, neighbor)
+        piecewise = not torch.is_grad_enabled() and len(distances) > _EDGES_AT_ONCE
+        radials = None if piecewise else self.radial(distances, pair)
         features: Tensor | None = None
         history: list[Tensor] = []
-        for layer, radial in zip(self.layers, self.radial(distances, pair), strict=True):
+        for index, layer in enumerate(self.layers):
             assert isinstance(layer, Layer)
-            messages = layer.messages(features, radial, harmonics, neighbor)
-            summed = messages.new_zeros(len(species), *messages.shape[1:]).index_add(0, centre, messages)
-            features = layer.update(features, summed * self.n_neighbors.rsqrt(), species)
+            if radials is None:
+                shape = (len(species), harmonics.shape[1], self.config.channels)
+                summed = harmonics.new_zeros(shape)
+                for part in pieces(len(distances), _EDGES_AT_ONCE):
+                    radial = self.radial.of_layer(index, distances[part], pair[part])
+                    messages = layer.messages(features, radial, harmonics[part], neighbor[part])
+                    summed.index_add_(0, centre[part], messages)
+            else:
+                messages = layer.messages(features, radials[index], harmonics, neighbor)
+                summed = messages.new_zeros(len(species), *messages.shape[1:]).index_add(0, centre, messages)
+            summed = summed * self.n_neighbors.rsqrt()
+            if piecewise:
+                features = torch.cat(
+                    [
+                        layer.update(None if features is None else features[part], summed[part], species[part])
+                        for part in pieces(len(species), _ATOMS_AT_ONCE)
+                    ]
+                )
+            else:
+                features = layer.update(features, summed, species)
             history.append(features)
         return history
