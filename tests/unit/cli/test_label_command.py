@@ -87,6 +87,10 @@ def test_molecule_charge_and_spin_override_the_file(tmp_path):
         (["--keep", "energy", "--energy-key", "E"], "energy key 'E'"),
         (["--frames", "x"], "a Python slice"),
         (["--workers", "-1"], "-1 workers"),
+        (["--engine", "pyscf-crystal", "--kpoints", "6;6;1"], "--kpoints 6;6;1"),
+        (["--engine", "pyscf-crystal", "--kpoints", "6,6"], "k-points (6, 6)"),
+        (["--engine", "pyscf-crystal"], "span a volume"),
+        (["--kpoints", "6,6,1"], "option 'kpoints' for engine 'pyscf'"),
     ],
 )
 def test_bad_input_ends_in_three_parts_and_leaves_nothing(hydrogen, tmp_path, arguments, message):
