@@ -24,7 +24,7 @@ from adiabat.campaigns.stages import label_all, read_store, run_stages, software
 from adiabat.core.atomic_file import write_atomically
 from adiabat.data.electronic_files import save_bands, save_dos
 from adiabat.data.electronic_tables import save_bands_csv, save_dos_csv
-from adiabat.data.record import Record
+from adiabat.data.record import Provenance, Record
 from adiabat.models.package import inspect_model, load_model
 from adiabat.physics.k_path import k_path
 from adiabat.simulation.crystal_bands import compute_bands, with_reference_bands
@@ -40,6 +40,12 @@ BANDS_FILE: Final = "bands.h5"
 DOS_FILE: Final = "dos.h5"
 REFERENCE_DOS_FILE: Final = "dos_reference.h5"
 LARGER_FOLDER: Final = "larger-cell"
+
+_PROGRAMS: Final = {"cp2k": "CP2K"}
+"""Codes that spell themselves otherwise than their engines."""
+
+_DOS_WIDTH: Final = 0.2
+"""eV; bands of hBN run steeply, and a narrower Gaussian would show the k points of the mesh."""
 
 _LABELS: Final = ("energy", "forces", "stress", "hamiltonian", "overlap", "fermi_level")
 
@@ -87,11 +93,14 @@ def _shipped(console: Console) -> list[Record]:
     records = shipped_demo_records()
     origin = records[0].provenance
     console.print(
-        f"taking {len(records)} cells that the package ships, labelled before with {origin.code} "
-        f"{origin.code_version}, {origin.method}",
+        f"taking {len(records)} cells that the package ships, labelled before with {_program(origin)}, {origin.method}",
         highlight=False,
     )
     return records
+
+
+def _program(origin: Provenance) -> str:
+    return f"{_PROGRAMS.get(origin.code, origin.code)} {origin.code_version}"
 
 
 def _computed(directory: Path, settings: CrystalDemoSettings, n_workers: int, console: Console) -> list[Record]:
@@ -178,7 +187,7 @@ def _solve_larger(directory: Path, settings: CrystalDemoSettings, console: Conso
 
 def _save_density(electrons: CrystalElectrons, path: Path, settings: CrystalDemoSettings) -> None:
     groups = projection_groups(electrons, "element")
-    dos = compute_dos(electrons, DosSettings(spacing=settings.dos_spacing, groups=groups))
+    dos = compute_dos(electrons, DosSettings(width=_DOS_WIDTH, spacing=settings.dos_spacing, groups=groups))
     save_dos(dos, path)
     save_dos_csv(dos, path.with_suffix(".csv"))
 
@@ -198,7 +207,7 @@ def _description(
     return {
         "settings": settings.to_json(),
         "method": origin.method,
-        "code": f"{origin.code} {origin.code_version}",
+        "code": _program(origin),
         "cells": {part: [[size, count] for size, count in sorted(found.items())] for part, found in sizes.items()},
         "tested": [
             {"name": name, "folder": folder_of(name), "n_atoms": record.structure.n_atoms}

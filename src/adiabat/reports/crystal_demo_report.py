@@ -126,7 +126,9 @@ def _key_numbers(results: CrystalDemoResults) -> list[KeyNumber]:
             "meV",
             f"mean absolute, an element, less μ·S; {number(errors['hamiltonian'].mae)} with it",
         ),
-        KeyNumber("Band error", number(errors["bands"].rmse), "meV", "root mean square, within 5 eV of E_F"),
+        KeyNumber(
+            "Band error", number(errors["bands"].rmse), "meV", "root mean square, within 5 eV of the Fermi level"
+        ),
     ]
     if "gap" in errors:
         numbers.append(KeyNumber("Gap error", number(errors["gap"].mae), "meV", f"mean absolute, {_n(results)} cells"))
@@ -250,7 +252,7 @@ def _parity(name: str, title: str, values: Parity, quantity: str) -> str:
 
 
 def _training(results: CrystalDemoResults) -> str:
-    curves, units = {"Hamiltonian": results.validation_error}, {"Hamiltonian": "meV"}
+    curves, units = {"the Hamiltonian": results.validation_error}, {"the Hamiltonian": "meV"}
     said = words.learning_words(results.steps, curves, units, results.stages["training"], "cells")
     drawn = learning_curve_figure(
         "learning", results.steps, results.validation_error, quantity="Hamiltonian", unit="meV", structures="cells"
