@@ -44,8 +44,10 @@ SETTINGS: dict[str, Any] = {
     "lr": 0.005,
     "last_lr": 0.01,
     "seed": 0,
+    "reach": 8.0,
 }
-"""DeePTB's published ones for a basis with d orbitals; ``last_lr`` is the fraction of ``lr`` at the end."""
+"""DeePTB's published ones for a basis with d orbitals. ``last_lr`` is the fraction of ``lr`` at the end; beyond
+``reach`` [Å] blocks are set to zero (README-peer.md, "Near the cutoff")."""
 
 
 class TimeUpError(Exception):
@@ -164,8 +166,65 @@ def predict(model: Any, data_set: Any, frames: list[int]) -> dict[int, Predictio
     return predictions
 
 
+def cut(frames: Any, predictions: dict[int, Prediction], reach: float) -> dict[int, Prediction]:
+    """The same with zero for pairs of atoms that are farther apart than ``reach`` [Å]."""
+    near = {}
+    for frame, (pairs, blocks) in predictions.items():
+        positions = frames["pos"][slice(*frames["atom_ptr"][frame : frame + 2])]
+        vectors = positions[pairs[:, 4]] - positions[pairs[:, 3]] + pairs[:, :3] @ frames["cell"][frame]
+        near[frame] = pairs, blocks * (np.linalg.norm(vectors, axis=1) <= reach)[:, None, None]
+    return near
+
+
+def run(arguments: argparse.Namespace, settings: dict[str, Any]) -> dict[str, Any]:
+    """Convert, check the conversion, train, score; ``rescore`` takes the model of an earlier run instead."""
+    directory = arguments.directory
+    if not arguments.rescore:
+        shutil.rmtree(directory, ignore_errors=True)
+    frames = np.load(arguments.data, allow_pickle=False)
+    parts = split(frames, arguments.validate)
+    for prefix, chosen in parts.items():
+        convert(frames, chosen, directory, prefix)
+    score = parts["score"]
+    cells = training_cells(arguments.data, score) if arguments.validate else held_out_cells(arguments.data)
+    config = options(settings)
+    conversion = round_trip(config, directory, "score", cells)
+    if arguments.rescore:
+        result = json.loads((directory / "result.json").read_text())
+        model = build_model(model_options=config["model_options"], common_options=config["common_options"])
+        load(config, directory, "learn").E3statistics(model=model)
+        model.load_state_dict(torch.load(directory / "model.pth"))
+    else:
+        model, trainer = train(config, settings, directory, arguments.minutes, arguments.wall_minutes)
+        result = {
+            "model": "DeePTB-E3 " + settings["embedding"]["method"],
+            "scored_on": "training cells held back" if arguments.validate else "held-out cells",
+            **circumstances(("dptb", "torch", "e3nn", "torch_scatter", "numpy")),
+            "threads": arguments.threads,
+            "cpu_minutes": trainer.spent(),
+            "wall_minutes": trainer.wall(),
+            "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2,
+            "n_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "n_epochs": len(trainer.curve),
+            "n_steps": trainer.iter - 1,
+            "n_training_cells": len(parts["learn"]),
+            "curve": trainer.curve[:: max(1, len(trainer.curve) // 100)],
+        }
+        torch.save(model.state_dict(), directory / "model.pth")
+    began = time.process_time()
+    predictions = predict(model, load(config, directory, "score"), score)
+    return {
+        **result,
+        "settings": settings,
+        "conversion": conversion,
+        "prediction_cpu_s": time.process_time() - began,
+        "errors": evaluate(cells, cut(frames, predictions, settings["reach"])),
+        "errors_without_cut": evaluate(cells, predictions),
+    }
+
+
 def main() -> None:
-    """Convert, check the conversion, train, score, save."""
+    """Run, save, print the errors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("directory", type=Path, help="working directory; emptied first")
@@ -176,51 +235,18 @@ def main() -> None:
         "--settings", default="{}", help="JSON that replaces entries of SETTINGS, its embedding by entry"
     )
     parser.add_argument("--validate", action="store_true")
+    parser.add_argument("--rescore", action="store_true", help="score the model that the directory holds once more")
     parser.add_argument("--save", type=Path, help="directory for crystals_peer_dptb.json")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     changes = json.loads(arguments.settings)
     settings = {**SETTINGS, **changes, "embedding": {**SETTINGS["embedding"], **changes.get("embedding", {})}}
-
-    shutil.rmtree(arguments.directory, ignore_errors=True)
-    frames = np.load(arguments.data, allow_pickle=False)
-    parts = split(frames, arguments.validate)
-    for prefix, chosen in parts.items():
-        convert(frames, chosen, arguments.directory, prefix)
-    score = parts["score"]
-    cells = training_cells(arguments.data, score) if arguments.validate else held_out_cells(arguments.data)
-    config = options(settings)
-    conversion = round_trip(config, arguments.directory, "score", cells)
-    print(f"conversion: {conversion}", flush=True)
-
-    model, trainer = train(config, settings, arguments.directory, arguments.minutes, arguments.wall_minutes)
-    cpu_minutes, wall_minutes = trainer.spent(), trainer.wall()
-    torch.save(model.state_dict(), arguments.directory / "model.pth")
-    began = time.process_time()
-    predictions = predict(model, load(config, arguments.directory, "score"), score)
-    result = {
-        "model": "DeePTB-E3 " + settings["embedding"]["method"],
-        "scored_on": "training cells held back" if arguments.validate else "held-out cells",
-        **circumstances(("dptb", "torch", "e3nn", "torch_scatter", "numpy")),
-        "threads": arguments.threads,
-        "cpu_minutes": cpu_minutes,
-        "wall_minutes": wall_minutes,
-        "prediction_cpu_s": time.process_time() - began,
-        "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2,
-        "n_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "n_epochs": len(trainer.curve),
-        "n_steps": trainer.iter - 1,
-        "n_training_cells": len(parts["learn"]),
-        "settings": settings,
-        "conversion": conversion,
-        "errors": evaluate(cells, predictions),
-        "curve": trainer.curve[:: max(1, len(trainer.curve) // 100)],
-    }
+    result = run(arguments, settings)
     write_result(arguments.directory / "result.json", result)
     if arguments.save and not arguments.validate:
         write_result(arguments.save / "crystals_peer_dptb.json", result)
-    shown = {name: value for name, value in result["errors"].items() if name != "cells"}
-    print(json.dumps({"steps": result["n_steps"], "cpu_minutes": result["cpu_minutes"], **shown}, indent=1))
+    for name in ("errors", "errors_without_cut"):
+        print(name, json.dumps({key: value for key, value in result[name].items() if key != "cells"}, indent=1))
 
 
 if __name__ == "__main__":
