@@ -201,7 +201,7 @@ def _gap(dos: Any) -> str:
 
 
 def _accuracy(results: CrystalDemoResults) -> str:
-    errors = results.errors
+    errors, largest = results.errors, results.cells[-1]
     typical = 1000 * float(np.abs(results.hamiltonian.reference).mean())
     text = [
         crystal_words.matrix_words(
@@ -211,6 +211,9 @@ def _accuracy(results: CrystalDemoResults) -> str:
             errors["bands"].rmse, errors["bands_shifted"].rmse, errors["bands"].largest, errors["bands"].count
         ),
         crystal_words.level_words(errors["gap"].mae if "gap" in errors else None, errors["fermi_level"].mae),
+        crystal_words.size_words(
+            float(results.validation_error.min()), largest.errors["hamiltonian"].mae, largest.n_atoms
+        ),
     ]
     here, there = results.same_atom, ~results.same_atom
     figures = [

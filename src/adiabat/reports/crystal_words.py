@@ -65,6 +65,21 @@ def level_words(gap: float | None, fermi_level: float) -> str:
     return f"{level}, the gap by {number(gap)} meV."
 
 
+def size_words(validation: float, largest: float, n_atoms: int) -> str:
+    """How much worse H is in a larger cell than in cells of the sizes that were learned from; errors in meV."""
+    if largest < 1.5 * validation:
+        return (
+            f"In the largest tested cell, of {n_atoms} atoms, H is off by {number(largest)} meV, not much more than in "
+            f"validation cells of the sizes that were learned from ({number(validation)} meV)."
+        )
+    return (
+        f"In validation cells of the sizes that were learned from, H is off by {number(validation)} meV, in the "
+        f"largest tested cell, of {n_atoms} atoms, by {number(largest)} meV. In a small cell the images of an atom "
+        "move with it, so a large one has surroundings that training never showed. Add a few larger cells where this "
+        "matters."
+    )
+
+
 def source_words(source: str, code: str, seconds: float, n_cells: int) -> str:
     """Where the labels come from, which a reader must know before any number."""
     if source == "cp2k":

@@ -45,3 +45,8 @@ def test_a_metal_has_no_gap_to_compare() -> None:
     assert "the gap by 3.00 meV" in crystal_words.level_words(3.0, 2.0)
     assert "It has no gap" in crystal_words.larger_words(72, 648, 1.0, 2.0, None, 4.0)
     assert "Its gap is 4.10 eV, against 4.60 eV" in crystal_words.larger_words(72, 648, 1.0, 2.0, 4.1, 4.6)
+
+
+def test_a_larger_cell_that_is_worse_is_called_so() -> None:
+    assert "training never showed" in crystal_words.size_words(0.2, 0.9, 12)
+    assert "not much more" in crystal_words.size_words(0.2, 0.25, 12)
