@@ -185,6 +185,7 @@ def run_case(task: str, repeats: int, options: argparse.Namespace) -> dict[str, 
         "build_cpu_s": built["cpu_s"],
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
         "threads": options.threads,
+        "commit": describe()["commit"],
         **row,
     }
 
