@@ -4,9 +4,9 @@ The matrices are those of one hBN frame (PBE/SZVP-MOLOPT-SR, CP2K, shared/data/h
 potential on each atom, (v_i + v_j)/2 · S_ij, so that no level is degenerate; or those that a trained model predicts for
 a structure file or a twisted bilayer. Each case runs in a process of its own, whose peak memory counts everything.
 
-    python benchmarks/electronic_scale.py --frames ../shared/data/hbn_ham/hbn_pbe_szvp.npz \
+    python benchmarks/crystals/electronic_scale.py --frames ../shared/data/hbn_ham/hbn_pbe_szvp.npz \
         --dos 9 13 18 25 36 --states 8 12 16 20
-    python benchmarks/electronic_scale.py --model runs/hbn/model --twist 31 1 --layer hbn.xyz --dos 1 --states 1
+    python benchmarks/crystals/electronic_scale.py --model runs/hbn/model --twist 31 1 --layer hbn.xyz --dos 1 --states 1
 """
 
 import argparse
@@ -33,7 +33,7 @@ from adiabat.electronic.kpm_settings import KpmSettings
 from adiabat.electronic.shift_invert import SparsePencil
 from adiabat.electronic.supercell import supercell_operator, supercell_positions
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 DISORDER = 0.1
 """Standard deviation of the potential [eV]."""
 
