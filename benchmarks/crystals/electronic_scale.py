@@ -6,7 +6,8 @@ a structure file or a twisted bilayer. Each case runs in a process of its own, w
 
     python benchmarks/crystals/electronic_scale.py --frames ../shared/data/hbn_ham/hbn_pbe_szvp.npz \
         --dos 9 13 18 25 36 --states 8 12 16 20
-    python benchmarks/crystals/electronic_scale.py --model runs/hbn/model --twist 31 1 --layer hbn.xyz --dos 1 --states 1
+    python benchmarks/crystals/electronic_scale.py --model runs/hbn/model.safetensors \
+        --structure layer.xyz --dos 1 --states 1    # or --layer hbn.xyz --twist 31 1
 """
 
 import argparse
