@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adiabat.core.errors import ElectronicError, LabelError
-from adiabat.core.operators import BlockOperator
+from adiabat.core.operators import BlockOperator, find_pairs
 from adiabat.core.orbitals import OrbitalBasis
 from adiabat.data.record import Record
 from adiabat.data.structure import Structure
@@ -95,7 +95,7 @@ def compare_crystals(model: Model, record: Record) -> CrystalComparison:
     shift = _best_shift(errors, metric)
     charge = record.structure.charge
     n_electrons = (record.provenance.orbital_basis or basis).n_electrons(record.structure.atomic_numbers, charge)
-    known = np.isin(_rows(pairs), _rows(target.pairs))
+    known = find_pairs(target.pairs, pairs) >= 0
     same_atom, shells = _places(theirs, basis, record.structure)
     counted = np.repeat(known, np.diff(theirs.offsets))
     states, mesh = _bands([ours, theirs], metric, record.structure, n_electrons)
@@ -159,11 +159,6 @@ def _repeated(places: npt.NDArray[Any], operator: BlockOperator) -> npt.NDArray[
     parts = 2 if np.iscomplexobj(operator.values) else 1
     n_components = 1 if operator.spin == "none" else len(operator.values)
     return np.tile(np.repeat(places, parts, axis=0), (n_components, *(1,) * (places.ndim - 1)))
-
-
-def _rows(pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
-    """Each pair as one item."""
-    return np.ascontiguousarray(pairs).view(np.dtype((np.void, pairs.dtype.itemsize * pairs.shape[1]))).ravel()
 
 
 def _places(

@@ -287,6 +287,12 @@ class BlockOperator:
         return self.with_values((self.values + self.adjoint().values) / 2)
 
 
+def home_pairs(n_atoms: int) -> npt.NDArray[np.int64]:
+    """(n_atoms, 5) the pair (0, i, i) of every atom."""
+    atoms = np.arange(n_atoms)
+    return np.concatenate([np.zeros((n_atoms, 3), dtype=np.int64), atoms[:, None], atoms[:, None]], axis=1)
+
+
 def find_pairs(have: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Row of each wanted pair (R_x, R_y, R_z, i, j) in a list without repeats, −1 where it is not there."""
     if not len(have) or not len(wanted):

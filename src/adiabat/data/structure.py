@@ -111,6 +111,10 @@ class Structure:
             digest.update(np.ascontiguousarray(array, dtype=dtype).tobytes())
         return digest.hexdigest()
 
+    def pair_vectors(self, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """r_j + R·cell − r_i [Å] of pairs (n, 5) with rows (R_x, R_y, R_z, i, j): (n, 3)."""
+        return self.positions[pairs[:, 4]] - self.positions[pairs[:, 3]] + pairs[:, :3] @ self.cell
+
     @classmethod
     def from_ase(cls, atoms: Atoms, *, charge: int | None = None, spin: int | None = None) -> "Structure":
         """Take the geometry of an ASE ``Atoms``; labels are the reader's business, not this function's.

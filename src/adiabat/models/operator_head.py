@@ -15,6 +15,7 @@ from adiabat.data.graph import Graph
 from adiabat.equivariant.frames import bond_rotation
 from adiabat.equivariant.wigner import wigner_d_block
 from adiabat.models.config import ModelConfig
+from adiabat.models.layers import pieces
 from adiabat.models.onsite_head import OnsiteHead
 from adiabat.models.operator_layout import OperatorBlocks, OperatorLayout
 from adiabat.models.pair_head import PairHead
@@ -66,8 +67,7 @@ class OperatorHead(nn.Module):
         if torch.is_grad_enabled() or len(vectors) <= _PAIRS_AT_ONCE:
             return self._from_frame(self.pair(features, graph, species, vectors).unflatten(-1, shape), vectors)
         blocks = features.new_empty(len(vectors), *shape)
-        for start in range(0, len(vectors), _PAIRS_AT_ONCE):
-            part = slice(start, start + _PAIRS_AT_ONCE)
+        for part in pieces(len(vectors), _PAIRS_AT_ONCE):
             some = replace(graph, pair_index=graph.pair_index[:, part])
             made = self.pair(features, some, species, vectors[part]).unflatten(-1, shape)
             blocks[part] = self._from_frame(made, vectors[part])

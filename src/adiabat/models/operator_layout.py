@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from adiabat.core.errors import LabelError
-from adiabat.core.operators import N_COMPONENTS, BlockOperator, Spin, find_pairs
+from adiabat.core.operators import N_COMPONENTS, BlockOperator, Spin, find_pairs, home_pairs
 from adiabat.core.orbitals import OrbitalBasis
 from adiabat.models.spinor_parts import real_parts, spinor_components
 
@@ -113,9 +113,7 @@ class OperatorLayout:
                 suggestion="use operators of one basis; `adiabat data inspect` shows which a store holds",
             )
         packed = self._scatter(operator, atomic_numbers)
-        atoms = np.arange(len(atomic_numbers))
-        onsite = np.concatenate([np.zeros((len(atoms), 3), dtype=np.int64), atoms[:, None], atoms[:, None]], axis=1)
-        return packed[_find(operator.pairs, onsite)], packed[_find(operator.pairs, pairs)]
+        return packed[_find(operator.pairs, home_pairs(len(atomic_numbers)))], packed[_find(operator.pairs, pairs)]
 
     def _scatter(self, operator: BlockOperator, atomic_numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         values = operator.values if self.spin != "spinor" else real_parts(operator.values)
@@ -136,9 +134,7 @@ class OperatorLayout:
     ) -> BlockOperator:  # fmt: skip
         """Inverse of :meth:`pack`: on-site and pair blocks as one operator with sorted pairs."""
         n_orbitals = self.basis.n_orbitals(atomic_numbers)
-        atoms = np.arange(len(atomic_numbers))
-        home = np.concatenate([np.zeros((len(atoms), 3), dtype=np.int64), atoms[:, None], atoms[:, None]], axis=1)
-        all_pairs = np.concatenate([home, pairs])
+        all_pairs = np.concatenate([home_pairs(len(atomic_numbers)), pairs])
         order = np.lexsort(all_pairs.T[::-1])
         all_pairs, packed = all_pairs[order], np.concatenate([onsite, pair])[order]
         sizes = n_orbitals[all_pairs[:, 3]] * n_orbitals[all_pairs[:, 4]]

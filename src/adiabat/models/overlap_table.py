@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from adiabat.core.errors import ModelError
 from adiabat.data.graph import Graph
 from adiabat.equivariant.bond_blocks import bond_block_basis
-from adiabat.models.layers import keep_float64
+from adiabat.models.layers import keep_float64, pieces
 from adiabat.models.operator_head import orbital_frame
 from adiabat.models.operator_layout import OperatorLayout
 from adiabat.models.two_center import TwoCenterFunctions, exponential_fit
@@ -74,10 +74,7 @@ class OverlapTable(nn.Module):
         """
         kinds = self._kinds(graph, species)
         self._refuse_gaps(graph, kinds, vectors.norm(dim=-1))
-        parts = [
-            self._turned_back(vectors[at : at + _PAIRS_AT_ONCE], kinds[at : at + _PAIRS_AT_ONCE])
-            for at in range(0, len(vectors), _PAIRS_AT_ONCE)
-        ]
+        parts = [self._turned_back(vectors[part], kinds[part]) for part in pieces(len(vectors), _PAIRS_AT_ONCE)]
         n = self.layout.n_padded
         pair = torch.cat(parts) if parts else vectors.new_zeros(0, n, n)
         partner = pair.index_select(0, graph.pair_reverse).mT

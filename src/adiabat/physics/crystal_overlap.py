@@ -37,7 +37,7 @@ def crystal_overlap(
     pairs = np.asarray(pairs, dtype=np.int64).reshape(-1, 5)
     pairs = pairs[np.lexsort(pairs.T[::-1])]
     i, j = pairs[:, 3], pairs[:, 4]
-    vectors = structure.positions[j] - structure.positions[i] + pairs[:, :3] @ structure.cell
+    vectors = structure.pair_vectors(pairs)
     n_orbitals = basis.orbital_basis.n_orbitals(numbers)
     sizes = n_orbitals[i] * n_orbitals[j]
     offsets = np.concatenate([[0], np.cumsum(sizes)])
@@ -67,7 +67,7 @@ def crystal_position(
     """
     numbers, pairs = structure.atomic_numbers, overlap.pairs
     i, j = pairs[:, 3], pairs[:, 4]
-    vectors = structure.positions[j] - structure.positions[i] + pairs[:, :3] @ structure.cell
+    vectors = structure.pair_vectors(pairs)
     values = np.empty((3, len(overlap.values)))
     species = np.stack([numbers[i], numbers[j]], axis=1)
     for z_i, z_j in np.unique(species, axis=0):

@@ -90,7 +90,7 @@ def reach_size(electrons: CrystalElectrons) -> tuple[int, int, int]:
     h = crystal.hamiltonian
     largest = np.array([np.abs(block).max(initial=0.0) for _, block in h.blocks()])
     pairs = h.pairs[largest > SIGNIFICANT_HOPPING]
-    vectors = structure.positions[pairs[:, 4]] - structure.positions[pairs[:, 3]] + pairs[:, :3] @ structure.cell
+    vectors = structure.pair_vectors(pairs)
     counts = [1, 1, 1]
     rows = np.flatnonzero(crystal.periodic)
     duals = np.linalg.pinv(crystal.cell[rows])

@@ -143,8 +143,9 @@ def _with_far_pairs(operator: BlockOperator, record: Record, pairs: npt.NDArray[
         return operator
     numbers = record.structure.atomic_numbers
     reach: dict[tuple[int, int], float] = {}
-    there = np.concatenate([operator.pairs[:, :3], operator.pairs[:, 3:]], axis=1)
-    for kind, distance in zip(numbers[there[:, 3:]].tolist(), _distances(record.structure, there), strict=True):
+    for kind, distance in zip(
+        numbers[operator.pairs[:, 3:]].tolist(), _distances(record.structure, operator.pairs), strict=True
+    ):
         reach[tuple(kind)] = max(reach.get(tuple(kind), 0.0), float(distance))
     for row, kind, distance in zip(
         missing.tolist(), numbers[missing[:, 3:]].tolist(), _distances(record.structure, missing), strict=True
@@ -159,9 +160,7 @@ def _with_far_pairs(operator: BlockOperator, record: Record, pairs: npt.NDArray[
 
 
 def _distances(structure: Structure, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    i, j = pairs[:, 3], pairs[:, 4]
-    vectors = structure.positions[j] - structure.positions[i] + pairs[:, :3] @ structure.cell
-    return np.linalg.norm(vectors, axis=1)
+    return np.linalg.norm(structure.pair_vectors(pairs), axis=1)
 
 
 def label_reach(records: Sequence[Record]) -> float:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from adiabat.core.errors import LabelError
-from adiabat.core.operators import BlockOperator
+from adiabat.core.operators import BlockOperator, home_pairs
 from adiabat.data.graph import Graph
 from adiabat.data.record import Record
 from adiabat.electronic.bloch import BlochSum, double_for_spinor, join_spinor, max_occupation
@@ -143,9 +143,7 @@ def spectrum_of(record: Record, graph: Graph, layout: OperatorLayout, targets: T
             energies.append(e[inside])
     n_padded = layout.n_padded
     pairs = graph_pairs(graph.pair_index, graph.pair_shift)
-    atoms = np.arange(len(numbers))
-    home = np.concatenate([np.zeros((len(atoms), 3), dtype=np.int64), atoms[:, None], atoms[:, None]], axis=1)
-    every = np.concatenate([home, pairs])
+    every = np.concatenate([home_pairs(len(numbers)), pairs])
     frame = BlockOperator(
         every, np.arange(len(every) + 1) * n_padded**2, np.zeros(len(every) * n_padded**2),
         np.full(len(numbers), n_padded, dtype=np.int64),
