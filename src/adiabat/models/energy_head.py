@@ -39,3 +39,14 @@ class EnergyHead(nn.Module):
         for weight, features in zip(self.linear, history, strict=False):
             energies = energies + features[:, 0] @ weight
         return energies.double() * self.scale + self.reference.index_select(0, species)
+
+    def last_features(self, history: list[Tensor]) -> Tensor:
+        """(n_atoms, n_features): what the last layer is linear in. E_i = E_ref + scale · features · last_weights."""
+        return torch.cat(
+            [*(features[:, 0] for features in history[:-1]), self.network.hidden(history[-1][:, 0])], dim=-1
+        )
+
+    @property
+    def last_weights(self) -> Tensor:
+        """(n_features,) weights of the last layer, in the order of :meth:`last_features`."""
+        return torch.cat([*self.linear, self.network.weights[-1].squeeze(-1)])

@@ -75,10 +75,14 @@ class ScalarNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, sizes[0]) to (…, sizes[-1])."""
-        *hidden, last = self.weights
+        return self.hidden(x) @ self.weights[-1]
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """(…, sizes[0]) to (…, sizes[-2]), what the last layer is linear in."""
+        *hidden, _ = self.weights
         for weight in hidden:
             x = functional.silu(x @ weight) * _SILU_GAIN
-        return x @ last
+        return x
 
 
 class IrrepsLinear(nn.Module):
