@@ -1,7 +1,7 @@
 import torch
-from small_models import small_config, small_model
 
 from adiabat.models.energy_head import EnergyHead
+from small_models import small_config, small_model
 
 
 def test_the_atomic_energies_are_linear_in_the_last_features():
