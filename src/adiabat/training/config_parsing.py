@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from adiabat.core.errors import ConfigError, nearest
 from adiabat.training.config import TrainConfig
+
+Config = TypeVar("Config", bound=BaseModel)
 
 
 def parse_config(data: Mapping[str, Any]) -> TrainConfig:
@@ -16,10 +18,24 @@ def parse_config(data: Mapping[str, Any]) -> TrainConfig:
     Raises:
         ConfigError: an unknown key (the nearest valid one is named), a value out of range, or a missing section.
     """
+    return parse_as(TrainConfig, data, schema="adiabat schema")
+
+
+def parse_as(kind: type[Config], data: Mapping[str, Any], *, schema: str) -> Config:
+    """Check a nested mapping against any configuration.
+
+    Args:
+        kind: the configuration.
+        data: as read from YAML.
+        schema: command that prints its keys.
+
+    Raises:
+        ConfigError: as for :func:`parse_config`.
+    """
     try:
-        return TrainConfig.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
-        raise _config_error(error) from error
+        raise _config_error(error, kind, schema) from error
 
 
 def set_nested(data: dict[str, Any], assignment: str, value: Any) -> None:
@@ -41,7 +57,7 @@ def set_nested(data: dict[str, Any], assignment: str, value: Any) -> None:
     place[key] = value
 
 
-def _config_error(error: ValidationError) -> ConfigError:
+def _config_error(error: ValidationError, kind: type[BaseModel], schema: str) -> ConfigError:
     """Turn the first complaint, unknown keys before all others, into our three parts."""
     complaints = sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")
     first = complaints[0]
@@ -49,7 +65,7 @@ def _config_error(error: ValidationError) -> ConfigError:
     where = ".".join(location) or "the configuration"
     if first["type"] == "extra_forbidden":
         section = ".".join(location[:-1])
-        known = _fields_at(TrainConfig, location[:-1])
+        known = _fields_at(kind, location[:-1])
         hint = nearest(location[-1], known)
         return ConfigError(
             f"an unknown key {location[-1]!r}" + (f" in section {section!r}" if section else ""),
@@ -60,12 +76,12 @@ def _config_error(error: ValidationError) -> ConfigError:
         return ConfigError(
             f"a configuration without {where!r}",
             expected="this key to be given",
-            suggestion="add it; `adiabat schema` lists every key with its meaning",
+            suggestion=f"add it; `{schema}` lists every key with its meaning",
         )
     return ConfigError(
         f"{where} = {first['input']!r}" if location else "settings that do not go together",
         expected=first["msg"].removeprefix("Value error, "),
-        suggestion="correct the value; `adiabat schema` lists every key with its range",
+        suggestion=f"correct the value; `{schema}` lists every key with its range",
     )
 
 
