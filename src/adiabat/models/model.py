@@ -1,5 +1,6 @@
 """The model: one trunk, many heads, and the derivatives that make forces and stress."""
 
+import copy
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -10,13 +11,14 @@ import torch
 from ase.data import chemical_symbols
 from torch import Tensor, nn
 
-from adiabat.core.errors import ModelError, StructureError
+from adiabat.core.errors import ModelError, StructureError, nearest
 from adiabat.core.operators import BlockOperator
 from adiabat.data.graph import Graph, build_graph
 from adiabat.data.structure import Structure
 from adiabat.equivariant.harmonics import spherical_harmonics
 from adiabat.models.config import ModelConfig, OperatorReference
 from adiabat.models.energy_head import EnergyHead
+from adiabat.models.linear_ace import LinearAce, LinearEnergyHead
 from adiabat.models.operator_head import OperatorHead
 from adiabat.models.operator_layout import OperatorBlocks, OperatorLayout, graph_pairs
 from adiabat.models.overlap_table import OverlapTable
@@ -53,6 +55,10 @@ class Model(nn.Module):
         atomic_numbers: the elements that it is to know.
         reference: level of theory of the Hamiltonian; needed with an operator head.
 
+    Attributes:
+        fidelity: the level of theory that :meth:`graph` asks for, the target by default; None where there is but one.
+            :meth:`at_fidelity` gives the same model with another.
+
     Raises:
         ModelError: an operator head without its reference.
     """
@@ -69,9 +75,17 @@ class Model(nn.Module):
         table = torch.full((len(chemical_symbols),), -1)
         table[list(self.atomic_numbers)] = torch.arange(len(self.atomic_numbers))
         self.register_buffer("element_index", table, persistent=False)
+        self.fidelity: str | None = config.fidelities[0] if config.fidelities else None
+        self._member: int | None = None
         n_species = len(self.atomic_numbers)
-        self.trunk = Trunk(config, n_species)
-        self.energy_head = EnergyHead(config, n_species) if config.energy else None
+        self.trunk: Trunk | LinearAce
+        self.energy_head: EnergyHead | LinearEnergyHead | None
+        if config.family == "linear-ace":
+            self.trunk = LinearAce(config, self.atomic_numbers)
+            self.energy_head = LinearEnergyHead(n_species, self.trunk.n_features)
+        else:
+            self.trunk = Trunk(config, n_species)
+            self.energy_head = EnergyHead(config, n_species) if config.energy else None
         self.operator_head: OperatorHead | None = None
         self.overlap_table: OverlapTable | None = None
         if config.operator is not None:
@@ -112,29 +126,27 @@ class Model(nn.Module):
         """Of the trunk's weights."""
         return self.trunk.n_neighbors.dtype
 
-    def forward(self, graph: Graph, outputs: Collection[str]) -> Prediction:
-        """Predict for a batch.
+    def forward(self, graph: Graph, outputs: Collection[str], heads: Tensor | None = None) -> Prediction:
+        """Predict for a batch, each structure at its own level of theory (``graph.fidelity_index``).
 
         Args:
             graph: built with this model's ``cutoff`` and, for a Hamiltonian, its ``pair_radius``.
             outputs: any of ``energy``, ``forces``, ``stress``, ``hamiltonian``.
+            heads: (n_structures,) the energy head that each structure is predicted by; the mean of all by default.
 
         Raises:
             ModelError: an output for which the model has no head, or stress where no structure has a volume.
             StructureError: an element that the model was not trained on.
         """
-        self._check(outputs)
+        self.check(outputs)
         species = self.species(graph.atomic_numbers)
         derivatives = bool({"forces", "stress"} & set(outputs))
         with torch.set_grad_enabled(torch.is_grad_enabled() or derivatives):
-            positions, cell, strain = _geometry(graph, self.dtype, outputs)
-            edge_vectors = _vectors(positions, cell, graph.edge_index, graph.edge_shift, graph.structure_index, strain)
-            distances = edge_vectors.norm(dim=-1, keepdim=True)
-            harmonics = spherical_harmonics(edge_vectors / distances, self.config.l_max, normalize=False)
-            history = self.trunk(species, graph.edge_index, distances, harmonics)
+            positions, cell, strain = differentiable_geometry(graph, self.dtype, outputs)
+            history = self.node_features(graph, species, positions, cell, strain)
             results: dict[str, Tensor | OperatorBlocks] = {}
             if self.energy_head is not None and {"energy", "forces", "stress"} & set(outputs):
-                atomic = self.energy_head(history, species)
+                atomic = self.energy_head(history, species, fidelity, self._heads_of_atoms(graph, heads))
                 energy = atomic.new_zeros(graph.n_structures).index_add(0, graph.structure_index, atomic)
                 results = {"energy": energy, "atomic_energies": atomic}
                 if derivatives:
@@ -149,15 +161,83 @@ class Model(nn.Module):
             results = {name: value.detach() for name, value in results.items()}
         return Prediction(**results)  # pyright: ignore[reportArgumentType]
 
+    def node_features(
+        self, graph: Graph, species: Tensor, positions: Tensor, cell: Tensor, strain: Tensor | None
+    ) -> list[Tensor]:
+        """What the trunk gives after each layer, differentiable by positions and strain.
+
+        Args:
+            graph: for its edges.
+            species: (n_atoms,) index of each atom's element.
+            positions: (n_atoms, 3) in Å, in the place of the graph's.
+            cell: (n_structures, 3, 3) in Å.
+            strain: (n_structures, 3, 3), or None for none.
+        """
+        edge_vectors = _vectors(positions, cell, graph.edge_index, graph.edge_shift, graph.structure_index, strain)
+        distances = edge_vectors.norm(dim=-1, keepdim=True)
+        harmonics = spherical_harmonics(edge_vectors / distances, self.trunk.l_max, normalize=False)
+        return self.trunk(species, graph.edge_index, distances, harmonics)
+
+    def _fidelity_of_atoms(self, graph: Graph) -> Tensor | None:
+        if not self.config.fidelities:
+            return None
+        return graph.fidelity_index.index_select(0, graph.structure_index)
+
+    def _heads_of_atoms(self, graph: Graph, heads: Tensor | None) -> Tensor | None:
+        if heads is not None:
+            return heads.index_select(0, graph.structure_index)
+        return None if self._member is None else torch.full_like(graph.structure_index, self._member)
+
+    def at_fidelity(self, fidelity: str) -> "Model":
+        """The same model, weights shared, which predicts at another of its levels of theory.
+
+        Raises:
+            ModelError: a level that it was not trained on.
+        """
+        view = copy.copy(self)
+        view.fidelity = self.config.fidelities[self.fidelity_index(fidelity)]
+        return view
+
+    def fidelity_index(self, fidelity: str) -> int:
+        """Place of a level of theory among those of the model.
+
+        Raises:
+            ModelError: a level that it was not trained on.
+        """
+        levels = self.config.fidelities
+        if fidelity not in levels:
+            raise ModelError(
+                f"fidelity {fidelity!r}",
+                expected=f"one of those that the model was trained on: {', '.join(levels)}"
+                if levels
+                else "no fidelity: this model learned one level of theory",
+                suggestion=nearest(fidelity, levels) if levels else "leave the fidelity out",
+            )
+        return levels.index(fidelity)
+
+    def member(self, head: int) -> "Model":
+        """The same model, weights shared, whose energy comes from one head of its shallow ensemble.
+
+        Raises:
+            ModelError: there is no such head.
+        """
+        if self.energy_head is None or not 0 <= head < self.config.ensemble:
+            n_heads = 0 if self.energy_head is None else self.config.ensemble
+            raise ModelError(
+                f"energy head {head} of a model with {n_heads}",
+                expected=f"0 to {n_heads - 1}" if n_heads else "a model with an energy head",
+                suggestion="train with model.ensemble: 8 for a shallow ensemble of eight heads",
+            )
+        view = copy.copy(self)
+        view._member = head
+        return view
+
     def _derivatives(self, energy: Tensor, positions: Tensor, strain: Tensor | None, graph: Graph) -> dict[str, Tensor]:
         wanted = [positions] if strain is None else [positions, strain]
         gradients = torch.autograd.grad(energy.sum(), wanted, create_graph=self.training)
         results = {"forces": -gradients[0]}
         if strain is not None:
-            periodic = graph.pbc.all(dim=-1)
-            # The padding 1 keeps a molecule's missing volume out of the gradient of the crystals beside it.
-            volume = torch.where(periodic, torch.linalg.det(graph.cell).abs(), 1).to(strain.dtype)[:, None, None]
-            results["stress"] = torch.where(periodic[:, None, None], gradients[1] / volume, torch.nan)
+            results["stress"] = stress_of(gradients[1], graph)
         return results
 
     def species(self, atomic_numbers: Tensor) -> Tensor:
@@ -185,7 +265,12 @@ class Model(nn.Module):
         """(n_pairs, 3) vectors from centre to neighbor of the operator's pairs, in Å."""
         return _vectors(graph.positions, graph.cell, graph.pair_index, graph.pair_shift, graph.structure_index, None)
 
-    def _check(self, outputs: Collection[str]) -> None:
+    def check(self, outputs: Collection[str]) -> None:
+        """Refuse outputs that there is no head for.
+
+        Raises:
+            ModelError: see :meth:`forward`.
+        """
         unknown = set(outputs) - OUTPUTS
         if unknown:
             raise ModelError(
@@ -215,9 +300,10 @@ class Model(nn.Module):
         return self.reference
 
     def graph(self, structure: Structure, outputs: Collection[str]) -> Graph:
-        """Graph of one structure with what the outputs need."""
+        """Graph of one structure with what the outputs need, at the model's ``fidelity``."""
         radius = self.pair_radius if "hamiltonian" in outputs else None
-        return build_graph(structure, self.cutoff, pair_radius=radius, dtype=self.dtype)
+        place = 0 if self.fidelity is None else self.fidelity_index(self.fidelity)
+        return build_graph(structure, self.cutoff, pair_radius=radius, fidelity=place, dtype=self.dtype)
 
     def delta_hamiltonian(self, structure: Structure) -> BlockOperator:
         """What the operator head gives for one structure [eV]: ΔH = H − H0, or H where the reference has no H0."""
@@ -294,8 +380,22 @@ def to_numpy(tensor: Tensor) -> npt.NDArray[np.float64]:
     return tensor.detach().double().cpu().numpy()
 
 
-def _geometry(graph: Graph, dtype: torch.dtype, outputs: Collection[str]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Positions, cell, and strain, in the model's precision, with what is to be differentiated by marked as such."""
+def stress_of(strain_gradient: Tensor, graph: Graph) -> Tensor:
+    """σ = (1/V) ∂E/∂ε [eV/Å³] of (…, n_structures, 3, 3) gradients; NaN where a structure has no volume."""
+    periodic = graph.pbc.all(dim=-1)
+    # The padding 1 keeps a molecule's missing volume out of the gradient of the crystals beside it.
+    volume = torch.where(periodic, torch.linalg.det(graph.cell).abs(), 1).to(strain_gradient.dtype)[:, None, None]
+    return torch.where(periodic[:, None, None], strain_gradient / volume, torch.nan)
+
+
+def differentiable_geometry(
+    graph: Graph, dtype: torch.dtype, outputs: Collection[str]
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Positions, cell, and strain, in the model's precision, with what is to be differentiated by marked as such.
+
+    Raises:
+        ModelError: stress is wanted where no structure has a volume.
+    """
     positions = graph.positions.to(dtype)
     cell = graph.cell.to(dtype)
     if {"forces", "stress"} & set(outputs):
