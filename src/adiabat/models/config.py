@@ -1,9 +1,9 @@
 """What a model is made of: typed, validated, documented in one place; saved inside the model package."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adiabat.core.operators import Spin
 from adiabat.core.orbitals import OrbitalBasis
@@ -29,10 +29,38 @@ class OperatorConfig(FrozenConfig):
     )
 
 
+class LinearAceConfig(FrozenConfig):
+    """The linear family: products of sums over neighbors, and one weight each."""
+
+    degrees: tuple[int, ...] = Field(
+        (12, 10, 7),
+        min_length=1,
+        max_length=4,
+        description="largest sum of n + l over the factors, for products of 1, 2, … (at most 4) sums over neighbors",
+    )
+    l_max: int = Field(4, ge=0, le=8, description="largest angular momentum of a factor")
+    stretch: float = Field(
+        1.0, gt=0, description="where radial functions are densest, in sums of the two covalent radii"
+    )
+    envelope_power: int = Field(2, ge=2, description="p of the envelope; larger keeps distant neighbors in view")
+
+    @model_validator(mode="after")
+    def _degrees_are_counts(self) -> Self:
+        if min(self.degrees) < 0:
+            raise ValueError(f"degrees {list(self.degrees)}: give numbers from 0 on")
+        return self
+
+
+_NEURAL: Final = ("channels", "l_max", "layers", "order", "n_bessel", "hidden")
+"""Settings that only the default family reads."""
+
+
 class ModelConfig(FrozenConfig):
     """The trunk and its heads."""
 
-    family: Literal["default"] = Field("default", description="kind of trunk")
+    family: Literal["default", "linear-ace"] = Field(
+        "default", description="kind of trunk: a message-passing network, or the linear atomic cluster expansion"
+    )
     cutoff: float = Field(5.0, gt=0, description="radius of the trunk's neighborhoods in Å")
     channels: int = Field(64, ge=1, description="width of the node features")
     l_max: int = Field(2, ge=0, le=4, description="largest angular momentum of the node features")
@@ -41,7 +69,45 @@ class ModelConfig(FrozenConfig):
     n_bessel: int = Field(8, ge=1, description="radial basis functions")
     hidden: int = Field(64, ge=1, description="width of the radial and scalar networks")
     energy: bool = Field(True, description="have an energy head, and with it forces and stress")
+    ensemble: int = Field(
+        1,
+        ge=1,
+        description="energy heads over the one trunk, whose spread tells the uncertainty; their mean is predicted",
+    )
     operator: OperatorConfig | None = Field(None, description="have an operator head")
+    fidelities: tuple[str, ...] = Field(
+        (),
+        description="levels of theory that one model learns and tells apart, by the fidelity of their labels; the first "
+        "is the target, which is predicted unless another is asked for. Empty: all labels are of one level",
+    )
+
+    @model_validator(mode="after")
+    def _fidelities_apart(self) -> Self:
+        if len(self.fidelities) == 1 or len(set(self.fidelities)) < len(self.fidelities) or not all(self.fidelities):
+            raise ValueError(
+                f"model.fidelities is {list(self.fidelities)}; name two or more different levels, the target first, "
+                "or none where there is one level of theory"
+            )
+        return self
+
+    linear_ace: LinearAceConfig | None = Field(
+        None, description="sizes of the family linear-ace, which reads no others"
+    )
+
+    @model_validator(mode="after")
+    def _settings_of_the_family(self) -> Self:
+        """No setting is read silently, or silently not read."""
+        if self.family != "linear-ace":
+            if self.linear_ace is not None:
+                raise ValueError("model.linear_ace goes with model.family: linear-ace")
+            return self
+        fields = type(self).model_fields
+        unread = [name for name in _NEURAL if getattr(self, name) != fields[name].default]
+        if unread:
+            raise ValueError(f"the family linear-ace does not read {', '.join(unread)}; its sizes are in linear_ace")
+        if self.operator is not None or not self.energy:
+            raise ValueError("the family linear-ace has an energy head and no operator head")
+        return self
 
 
 LEVEL_KEYS: Final = ("xc", "basis", "grid_level", "density_fit")

@@ -19,6 +19,7 @@ from adiabat.equivariant.harmonics import spherical_harmonics
 from adiabat.models.config import ModelConfig, OperatorReference
 from adiabat.models.energy_head import EnergyHead
 from adiabat.models.linear_ace import LinearAce, LinearEnergyHead
+from adiabat.models.linear_ace import LinearAce, LinearEnergyHead
 from adiabat.models.operator_head import OperatorHead
 from adiabat.models.operator_layout import OperatorBlocks, OperatorLayout, graph_pairs
 from adiabat.models.overlap_table import OverlapTable

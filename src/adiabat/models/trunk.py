@@ -4,9 +4,10 @@ One layer, for node i with neighbors j:
 
     A_i^lm = Σ_j R_l(r_ij) φ_j Y_lm(r̂_ij) + R'_l(r_ij) (W h_j)^lm            messages
     B_i    = A_i, [A'_i A''_i], [A'_i A''_i A'''_i]                            products on the sphere
-    h_i   ← gate(W B_i + W h_i)
+    h_i   ← gate(W B_i + W h_i + s_f)
 
-where φ_j = W (Σ_m Y_lm(r̂_ij) h_j^lm)_l is the neighbor's own surroundings as seen along the bond. That scalar carries
+where s_f, in the scalars only, tells the level of theory f where one model learns several, and
+φ_j = W (Σ_m Y_lm(r̂_ij) h_j^lm)_l is the neighbor's own surroundings as seen along the bond. That scalar carries
 the correlation of two neighborhoods at the price of a dot product instead of a tensor product on every edge.
 """
 
@@ -106,8 +107,17 @@ class Layer(nn.Module):
         both = torch.stack([phi, radial[:, 1]]).index_select(2, self.l_of_component)
         return y * both[0] + sent * both[1]
 
-    def update(self, features: Tensor | None, summed: Tensor, species: Tensor) -> Tensor:
-        """New node features from the summed messages, (n_atoms, (l_max + 1)², channels)."""
+    def update(
+        self, features: Tensor | None, summed: Tensor, species: Tensor, fidelity_scalars: Tensor | None
+    ) -> Tensor:
+        """New node features from the summed messages, (n_atoms, (l_max + 1)², channels).
+
+        Args:
+            features: of the layer before; None in the first.
+            summed: messages, (n_atoms, (l_max + 1)², channels).
+            species: (n_atoms,).
+            fidelity_scalars: (n_atoms, channels) what the level of theory adds to the scalars, if there are several.
+        """
         products = torch.cat([summed, self.product(self.to_factors(summed))], dim=-1)
         weights = self.species_weights.index_select(0, species).index_select(1, self.l_of_component)
         updated = self.from_products(products * weights)
@@ -116,6 +126,8 @@ class Layer(nn.Module):
         scalars = updated[:, 0]
         if self.first:
             scalars = scalars + self.species_scalars.index_select(0, species)
+        if fidelity_scalars is not None:
+            scalars = scalars + fidelity_scalars
         change, gates = self.gate(scalars).split([self.channels, self.l_max * self.channels], dim=-1)
         scalars = (scalars + change).unsqueeze(1)
         gates = (1 + torch.tanh(gates)).unflatten(-1, (self.l_max, self.channels))
@@ -134,13 +146,19 @@ class Trunk(nn.Module):
 
     def __init__(self, config: ModelConfig, n_species: int) -> None:
         super().__init__()
-        self.config, self.n_species = config, n_species
+        self.config, self.n_species, self.l_max = config, n_species, config.l_max
         first = [index == 0 for index in range(config.layers)]
         self.radial = EdgeRadial(config, n_species, [Layer.n_radial(config, first=is_first) for is_first in first])
         self.layers = nn.ModuleList(Layer(config, n_species, first=is_first) for is_first in first)
+        n_fidelities = len(config.fidelities)
+        self.fidelity_scalars = (
+            nn.Parameter(torch.zeros(config.layers, n_fidelities, config.channels)) if n_fidelities else None
+        )
         self.register_buffer("n_neighbors", torch.tensor(1.0, dtype=torch.get_default_dtype()))
 
-    def forward(self, species: Tensor, edge_index: Tensor, distances: Tensor, harmonics: Tensor) -> list[Tensor]:
+    def forward(
+        self, species: Tensor, edge_index: Tensor, distances: Tensor, harmonics: Tensor, fidelity: Tensor | None = None
+    ) -> list[Tensor]:
         """Node features after each layer.
 
         Args:
@@ -148,6 +166,8 @@ class Trunk(nn.Module):
             edge_index: (2, n_edges) centre and neighbor.
             distances: (n_edges, 1) in Å.
             harmonics: (n_edges, (l_max + 1)²) of the direction to the neighbor, component-normalised.
+            fidelity: (n_atoms,) level of theory of each atom's structure, where the model has several; the first by
+                default.
 
         Returns:
             one (n_atoms, (l_max + 1)², channels) tensor a layer, all of natural parity.
@@ -171,14 +191,27 @@ class Trunk(nn.Module):
                 messages = layer.messages(features, radials[index], harmonics, neighbor)
                 summed = messages.new_zeros(len(species), *messages.shape[1:]).index_add(0, centre, messages)
             summed = summed * self.n_neighbors.rsqrt()
+            level = self._of_fidelity(index, species, fidelity)
             if piecewise:
                 features = torch.cat(
                     [
-                        layer.update(None if features is None else features[part], summed[part], species[part])
+                        layer.update(
+                            None if features is None else features[part],
+                            summed[part],
+                            species[part],
+                            None if level is None else level[part],
+                        )
                         for part in pieces(len(species), _ATOMS_AT_ONCE)
                     ]
                 )
             else:
-                features = layer.update(features, summed, species)
+                features = layer.update(features, summed, species, level)
             history.append(features)
         return history
+
+    def _of_fidelity(self, layer: int, species: Tensor, fidelity: Tensor | None) -> Tensor | None:
+        """(n_atoms, channels) what each atom's level of theory adds to the scalars of a layer."""
+        if self.fidelity_scalars is None:
+            return None
+        level = torch.zeros_like(species) if fidelity is None else fidelity
+        return self.fidelity_scalars[layer].index_select(0, level)
