@@ -36,6 +36,8 @@ class Graph:
         pair_index: (2, n_pairs) int64, as ``edge_index``.
         pair_shift: (n_pairs, 3), as ``edge_shift``.
         pair_reverse: (n_pairs,) int64, the index of the pair (j, i, −S).
+        fidelity_index: (n_structures,) int64, the level of theory to predict each structure at, by its place among the
+            model's; 0, the model's target, by default.
     """
 
     atomic_numbers: Tensor
@@ -49,6 +51,7 @@ class Graph:
     pair_index: Tensor
     pair_shift: Tensor
     pair_reverse: Tensor
+    fidelity_index: Tensor
 
     @property
     def n_atoms(self) -> int:
@@ -75,6 +78,7 @@ def build_graph(
     cutoff: float,
     *,
     pair_radius: float | None = None,
+    fidelity: int = 0,
     dtype: torch.dtype = torch.float64,
 ) -> Graph:
     """Find all neighbors of a molecule, slab or crystal.
@@ -83,6 +87,7 @@ def build_graph(
         structure: cells may be smaller than the cutoff, skewed or left-handed.
         cutoff: radius of the edges in Å.
         pair_radius: radius of the operator head's pairs in Å; ``math.inf`` takes all pairs of a molecule; None, none.
+        fidelity: level of theory to predict at, by its place among the model's.
         dtype: of positions, cell and shifts.
 
     Raises:
@@ -103,6 +108,7 @@ def build_graph(
         pair_index=torch.from_numpy(pair_index),
         pair_shift=torch.from_numpy(pair_shift).to(dtype),
         pair_reverse=torch.from_numpy(_reverse(pair_index, pair_shift)),
+        fidelity_index=torch.full((1,), fidelity, dtype=torch.int64),
     )
 
 
@@ -133,6 +139,7 @@ def collate(graphs: Sequence[Graph]) -> Graph:
         pair_index=shifted("pair_index", atom_counts, pair_counts),
         pair_shift=joined("pair_shift"),
         pair_reverse=shifted("pair_reverse", pair_counts, pair_counts),
+        fidelity_index=joined("fidelity_index"),
     )
 
 

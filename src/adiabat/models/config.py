@@ -51,7 +51,7 @@ class LinearAceConfig(FrozenConfig):
         return self
 
 
-_NEURAL: Final = ("channels", "l_max", "layers", "order", "n_bessel", "hidden")
+_NEURAL: Final = ("channels", "l_max", "layers", "order", "n_bessel", "hidden", "ensemble", "fidelities")
 """Settings that only the default family reads."""
 
 
@@ -75,10 +75,11 @@ class ModelConfig(FrozenConfig):
         description="energy heads over the one trunk, whose spread tells the uncertainty; their mean is predicted",
     )
     operator: OperatorConfig | None = Field(None, description="have an operator head")
+    linear_ace: LinearAceConfig | None = Field(None, description="sizes of the family linear-ace")
     fidelities: tuple[str, ...] = Field(
         (),
-        description="levels of theory that one model learns and tells apart, by the fidelity of their labels; the first "
-        "is the target, which is predicted unless another is asked for. Empty: all labels are of one level",
+        description="levels of theory that one model learns and tells apart, by the fidelity of their labels; the "
+        "first is the target, which is predicted unless another is asked for. Empty: all labels are of one level",
     )
 
     @model_validator(mode="after")
@@ -89,10 +90,6 @@ class ModelConfig(FrozenConfig):
                 "or none where there is one level of theory"
             )
         return self
-
-    linear_ace: LinearAceConfig | None = Field(
-        None, description="sizes of the family linear-ace, which reads no others"
-    )
 
     @model_validator(mode="after")
     def _settings_of_the_family(self) -> Self:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_SILU_GAIN = 1.6765
+SILU_GAIN = 1.6765
 """1/√⟨silu(x)²⟩ over a standard normal x, so that depth does not change the scale."""
 
 
@@ -81,7 +81,7 @@ class ScalarNetwork(nn.Module):
         """(…, sizes[0]) to (…, sizes[-2]), what the last layer is linear in."""
         *hidden, _ = self.weights
         for weight in hidden:
-            x = functional.silu(x @ weight) * _SILU_GAIN
+            x = functional.silu(x @ weight) * SILU_GAIN
         return x
 
 

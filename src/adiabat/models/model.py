@@ -19,7 +19,6 @@ from adiabat.equivariant.harmonics import spherical_harmonics
 from adiabat.models.config import ModelConfig, OperatorReference
 from adiabat.models.energy_head import EnergyHead
 from adiabat.models.linear_ace import LinearAce, LinearEnergyHead
-from adiabat.models.linear_ace import LinearAce, LinearEnergyHead
 from adiabat.models.operator_head import OperatorHead
 from adiabat.models.operator_layout import OperatorBlocks, OperatorLayout, graph_pairs
 from adiabat.models.overlap_table import OverlapTable
@@ -147,7 +146,7 @@ class Model(nn.Module):
             history = self.node_features(graph, species, positions, cell, strain)
             results: dict[str, Tensor | OperatorBlocks] = {}
             if self.energy_head is not None and {"energy", "forces", "stress"} & set(outputs):
-                atomic = self.energy_head(history, species, fidelity, self._heads_of_atoms(graph, heads))
+                atomic = self._atomic_energies(history, species, graph, heads)
                 energy = atomic.new_zeros(graph.n_structures).index_add(0, graph.structure_index, atomic)
                 results = {"energy": energy, "atomic_energies": atomic}
                 if derivatives:
@@ -177,17 +176,25 @@ class Model(nn.Module):
         edge_vectors = _vectors(positions, cell, graph.edge_index, graph.edge_shift, graph.structure_index, strain)
         distances = edge_vectors.norm(dim=-1, keepdim=True)
         harmonics = spherical_harmonics(edge_vectors / distances, self.trunk.l_max, normalize=False)
-        return self.trunk(species, graph.edge_index, distances, harmonics)
+        if isinstance(self.trunk, LinearAce):
+            return self.trunk(species, graph.edge_index, distances, harmonics)
+        return self.trunk(species, graph.edge_index, distances, harmonics, self.fidelity_of_atoms(graph))
 
-    def _fidelity_of_atoms(self, graph: Graph) -> Tensor | None:
+    def fidelity_of_atoms(self, graph: Graph) -> Tensor | None:
+        """(n_atoms,) place of the level of theory of each atom's structure; None where the model has but one."""
         if not self.config.fidelities:
             return None
         return graph.fidelity_index.index_select(0, graph.structure_index)
 
-    def _heads_of_atoms(self, graph: Graph, heads: Tensor | None) -> Tensor | None:
+    def _atomic_energies(self, history: list[Tensor], species: Tensor, graph: Graph, heads: Tensor | None) -> Tensor:
+        if isinstance(self.energy_head, LinearEnergyHead):
+            return self.energy_head(history, species)
+        assert self.energy_head is not None
         if heads is not None:
-            return heads.index_select(0, graph.structure_index)
-        return None if self._member is None else torch.full_like(graph.structure_index, self._member)
+            heads = heads.index_select(0, graph.structure_index)
+        elif self._member is not None:
+            heads = torch.full_like(graph.structure_index, self._member)
+        return self.energy_head(history, species, self.fidelity_of_atoms(graph), heads)
 
     def at_fidelity(self, fidelity: str) -> "Model":
         """The same model, weights shared, which predicts at another of its levels of theory.
@@ -261,6 +268,10 @@ class Model(nn.Module):
     def symbols(self) -> list[str]:
         """Chemical symbols of the elements it knows."""
         return [chemical_symbols[z] for z in self.atomic_numbers]
+
+    def edge_vectors(self, graph: Graph) -> Tensor:
+        """(n_edges, 3) vectors from centre to neighbor of the trunk's edges, in Å."""
+        return _vectors(graph.positions, graph.cell, graph.edge_index, graph.edge_shift, graph.structure_index, None)
 
     def pair_vectors(self, graph: Graph) -> Tensor:
         """(n_pairs, 3) vectors from centre to neighbor of the operator's pairs, in Å."""
