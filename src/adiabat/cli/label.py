@@ -61,6 +61,9 @@ def label(
     unrestricted: Annotated[bool, typer.Option("--unrestricted", help="pyscf, cp2k: orbitals for each spin.")] = False,
     level_shift: Annotated[float | None, typer.Option(help="pyscf: lift virtual orbitals in the SCF [eV].")] = None,
     damping: Annotated[float | None, typer.Option(help="pyscf: fraction of the old Fock matrix to keep.")] = None,
+    second_order: Annotated[
+        bool, typer.Option("--second-order", help="pyscf: Newton steps, costly and robust.")
+    ] = False,
     max_cycles: Annotated[int | None, typer.Option(help="SCF cycles before giving up.")] = None,
     targets: Annotated[str | None, typer.Option(help="Labels, comma-separated. [default: what the engine has]")] = None,
     keep: Annotated[str, typer.Option(help="Labels to take over from the file instead of computing them.")] = "",
@@ -93,6 +96,7 @@ def label(
         "unrestricted": unrestricted or None,
         "level_shift": level_shift,
         "damping": damping,
+        "second_order": second_order or None,
         "max_cycles": max_cycles,
         "basis_file": None if basis_file is None else str(basis_file.resolve()),
         "potential": potential,

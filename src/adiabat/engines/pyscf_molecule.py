@@ -60,6 +60,7 @@ class PyscfEngine(Engine):
         coarse_grid_level: grid of the inner iterations (see ``engines.pyscf_scf``); None to iterate on the fine grid.
         level_shift: raises the virtual orbitals during the SCF [eV].
         damping: fraction of the old Fock matrix that is kept during the SCF.
+        second_order: Newton steps where DIIS does not get there.
     """
 
     name: ClassVar[str] = "pyscf"
@@ -75,6 +76,7 @@ class PyscfEngine(Engine):
     coarse_grid_level: int | None = 1
     level_shift: float = 0.0
     damping: float = 0.0
+    second_order: bool = False
 
     def __post_init__(self) -> None:
         """Refuse an unknown functional and settings out of range at once rather than in a worker.
@@ -176,6 +178,7 @@ class PyscfEngine(Engine):
             coarse_grid_level=self.coarse_grid_level,
             level_shift=self.level_shift / HARTREE,
             damping=self.damping,
+            second_order=self.second_order,
         )
 
     def scf_cycles(

@@ -22,6 +22,7 @@ from adiabat.physics.mean_field import MeanField
 Matrix = npt.NDArray[np.float64]
 
 _MAX_CORRECTIONS = 8
+_CYCLES_BEFORE_NEWTON = 10
 _COARSE_TIGHTER = 0.4
 """The coarse problem is solved to this fraction of the tolerance, so that it does not limit the fine one."""
 
@@ -37,6 +38,7 @@ class ScfSettings:
         coarse_grid_level: grid of the inner iterations; None iterates on the fine grid only.
         level_shift: raises the virtual orbitals [Ha].
         damping: fraction of the old Fock matrix that is kept.
+        second_order: seek the minimum with second derivatives (Newton, on the fine grid), costly and seldom failing.
     """
 
     conv_tol: float
@@ -45,6 +47,7 @@ class ScfSettings:
     coarse_grid_level: int | None
     level_shift: float
     damping: float
+    second_order: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ def converge(field: MeanField, settings: ScfSettings) -> ScfSolution:
     """
     field.max_cycle = settings.max_cycles
     field.level_shift, field.damp = settings.level_shift, settings.damping
+    if settings.second_order:
+        return _second_order(field, settings)
     coarse = settings.coarse_grid_level
     # PySCF's unrestricted energy assumes one core Hamiltonian for both spins, so a correction cannot ride on it.
     if coarse is None or not isinstance(field, dft.rks.RKS) or coarse >= field.grids.level:
@@ -88,6 +93,25 @@ def _direct(field: MeanField, settings: ScfSettings) -> ScfSolution:
     field.kernel()
     solution = _evaluate(field)
     if not field.converged or solution.residual > 10 * settings.conv_tol_grad:
+        raise not_converged(field, solution.residual, settings)
+    return solution
+
+
+def _second_order(field: MeanField, settings: ScfSettings) -> ScfSolution:
+    """A few ordinary cycles to begin with, then Newton steps on the orbitals.
+
+    Source: [sun2020] the co-iterative augmented Hessian method of ``pyscf.soscf``.
+    """
+    field.conv_tol, field.max_cycle = settings.conv_tol, min(settings.max_cycles, _CYCLES_BEFORE_NEWTON)
+    field.kernel()
+    newton: MeanField = field.newton()
+    newton.conv_tol, newton.conv_tol_grad = settings.conv_tol, settings.conv_tol_grad
+    newton.max_cycle = settings.max_cycles
+    newton.kernel(mo_coeff=field.mo_coeff, mo_occ=field.mo_occ)
+    field.mo_coeff, field.mo_occ, field.mo_energy = newton.mo_coeff, newton.mo_occ, newton.mo_energy
+    field.converged, field.e_tot = newton.converged, newton.e_tot
+    solution = _evaluate(field)
+    if not newton.converged or solution.residual > 10 * settings.conv_tol_grad:
         raise not_converged(field, solution.residual, settings)
     return solution
 
@@ -152,5 +176,5 @@ def not_converged(field: MeanField, residual: float, settings: ScfSettings) -> S
         f"after {settings.max_cycles} cycles",
         expected=f"at most {settings.conv_tol_grad:.1e} Ha",
         suggestion="look at the geometry, charge and spin first; then --level-shift 5 (eV), --damping 0.3, "
-        "--max-cycles 200, or a hybrid functional if the gap is near zero",
+        "--max-cycles 200, --second-order, or a hybrid functional if the gap is near zero",
     )

@@ -61,7 +61,9 @@ def test_provenance_names_what_changes_the_numbers_and_nothing_else():
     assert provenance.orbital_basis is not None
     assert provenance.orbital_basis.shells == {1: (0, 0, 1)}
     assert Provenance.from_json(provenance.to_json()).settings_hash == provenance.settings_hash
-    same = PyscfEngine(grid_level=4, max_cycles=7, level_shift=3.0, damping=0.2, coarse_grid_level=None)
+    same = PyscfEngine(
+        grid_level=4, max_cycles=7, level_shift=3.0, damping=0.2, coarse_grid_level=None, second_order=True
+    )
     assert same.provenance(HYDROGEN).settings_hash == provenance.settings_hash
     others = [
         PyscfEngine(grid_level=5),
@@ -96,6 +98,20 @@ def test_level_shift_and_damping_reach_the_same_answer():
     )
     # Two SCFs, each converged to an orbital gradient of 5e-7 Ha.
     assert np.abs(plain - helped).max() < 1e-4
+
+
+def test_newton_steps_reach_the_same_answer_and_get_there_where_diis_does_not():
+    options = {"xc": "hf", "basis": "6-31g", "coarse_grid_level": None}
+    stretched = Structure(np.array([8, 1, 1]), np.array([[0.0, 0, 0], [1.8, 0, 0], [-0.6, 1.7, 0]]))
+    plain, newton = (
+        PyscfEngine(**options, second_order=second).label(HYDROGEN, ["energy", "forces"]).labels
+        for second in (False, True)
+    )
+    assert abs(float(plain["energy"]) - float(newton["energy"])) < 1e-8  # both to 1e-10 Ha
+    assert np.abs(plain["forces"] - newton["forces"]).max() < 1e-4
+    with pytest.raises(ScfNotConvergedError):
+        PyscfEngine(**options, max_cycles=8).label(stretched, ["energy"])
+    PyscfEngine(**options, max_cycles=8, second_order=True).label(stretched, ["energy"])
 
 
 @pytest.mark.parametrize(("target", "error"), [("energies", FieldError), ("stress", LabelError)])
