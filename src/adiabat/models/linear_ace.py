@@ -129,9 +129,8 @@ class LinearAce(nn.Module):
         ]
         self.products = InvariantProducts(self.tables)
         self.n_local = sum((2 * l + 1) * count for l, count in enumerate(self.n_radial))
-        places = [
-            (n, l * l + m) for l, count in enumerate(self.n_radial) for n in range(count) for m in range(2 * l + 1)
-        ]
+        shells = [(l, n) for l, count in enumerate(self.n_radial) for n in range(count)]
+        places = [(n, l * l + m) for l, n in shells for m in range(2 * l + 1)]
         radial_index, harmonic_index = torch.tensor(places).mT
         self.register_buffer("radial_index", radial_index.contiguous(), persistent=False)
         self.register_buffer("harmonic_index", harmonic_index.contiguous(), persistent=False)
@@ -202,8 +201,10 @@ class LinearEnergyHead(nn.Module):
         """Keep reference energies, scale, prior and noise in float64 when the model is cast."""
         return keep_float64(self, lambda: super(LinearEnergyHead, self)._apply(fn, recurse))
 
-    def forward(self, history: list[Tensor], species: Tensor) -> Tensor:
-        """(n_atoms,) atomic energies in eV, float64."""
+    def forward(
+        self, history: list[Tensor], species: Tensor, fidelity: Tensor | None = None, heads: Tensor | None = None
+    ) -> Tensor:
+        """(n_atoms,) atomic energies in eV, float64; there is one level of theory and one head."""
         energies = (history[-1][:, 0] * self.weights.index_select(0, species)).sum(-1)
         return energies.double() * self.scale + self.reference.index_select(0, species)
 
