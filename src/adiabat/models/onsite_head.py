@@ -79,30 +79,47 @@ class OnsiteHead(nn.Module):
         )
 
     def _blocks(self, features: Tensor, species: Tensor, linear_part: Tensor | None) -> Tensor:
-        factors = self.to_factors(features)
-        products = self.product(factors)
-        linear = nn.functional.pad(factors[..., : self.channels], (0, 0, 0, products.shape[1] - factors.shape[1]))
-        mixed = torch.cat([linear[:, : products.shape[1]], products], dim=-1)
-        scalars = torch.cat([mixed[:, 0], self.species.index_select(0, species)], dim=-1)
-        gates = self.gate(scalars).unflatten(-1, (self.l_out + 2, -1))
-        parts: list[Tensor] = []
-        for l, weight in enumerate(self.natural):
-            part = mixed[:, l * l : (l + 1) ** 2] * (1 + gates[:, l : l + 1])
-            part = part + gates[:, -1:] if l == 0 else part
-            parts.append((part @ weight).flatten(1))
-        curls = self.curl(factors[..., : 2 * self.channels])
-        pseudoscalar, *unnatural = self.unnatural
-        if pseudoscalar.shape[1]:
-            # A curl has no l = 0 part: a pseudoscalar, which chiral surroundings have, takes three factors.
-            third = factors[..., -self.channels :]
-            parts.append((curls[:, : third.shape[1]] * third[:, : curls.shape[1]]).sum(1) @ pseudoscalar)
-        parts += [(curls[:, l * l : (l + 1) ** 2] @ weight).flatten(1) for l, weight in enumerate(unnatural, start=1)]
+        kinds = zip(self.last_features(features, species), self.last_weights, strict=True)
+        parts = [(own @ weight).flatten(1) for own, weight in kinds]
         coefficients = torch.cat(parts, dim=-1) * self.scale.index_select(0, species)
         coefficients = coefficients + self.mean.index_select(0, species)
         if linear_part is not None:
             missing = coefficients.shape[1] - linear_part.shape[1]
             coefficients = coefficients + nn.functional.pad(linear_part, (0, missing))
         return coefficients @ self.to_block
+
+    def last_features(self, features: Tensor, species: Tensor) -> list[Tensor]:
+        """What the coefficients are linear in, kind by kind: natural L = 0, 1, …, then unnatural ones.
+
+        Coefficients of kind k are features @ last_weights[k], ordered by component first, times ``scale``, plus
+        ``mean`` and the linear part where there is one.
+
+        Args:
+            features: (n_atoms, irreps, width_in) node features.
+            species: (n_atoms,) index of each atom's element.
+
+        Returns: a tensor (n_atoms, 2L + 1, n_features) each.
+        """
+        factors = self.to_factors(features)
+        products = self.product(factors)
+        linear = nn.functional.pad(factors[..., : self.channels], (0, 0, 0, products.shape[1] - factors.shape[1]))
+        mixed = torch.cat([linear[:, : products.shape[1]], products], dim=-1)
+        scalars = torch.cat([mixed[:, 0], self.species.index_select(0, species)], dim=-1)
+        gates = self.gate(scalars).unflatten(-1, (self.l_out + 2, -1))
+        parts = [mixed[:, l * l : (l + 1) ** 2] * (1 + gates[:, l : l + 1]) for l in range(self.l_out + 1)]
+        parts[0] = parts[0] + gates[:, -1:]
+        curls = self.curl(factors[..., : 2 * self.channels])
+        if self.n_unnatural[0]:
+            # A curl has no l = 0 part: a pseudoscalar, which chiral surroundings have, takes three factors.
+            third = factors[..., -self.channels :]
+            parts.append((curls[:, : third.shape[1]] * third[:, : curls.shape[1]]).sum(1, keepdim=True))
+        return parts + [curls[:, l * l : (l + 1) ** 2] for l in range(1, len(self.n_unnatural))]
+
+    @property
+    def last_weights(self) -> list[Tensor]:
+        """A (n_features, n_coefficients) matrix for each kind of :meth:`last_features`."""
+        pseudoscalar, *unnatural = self.unnatural
+        return [*self.natural, *([pseudoscalar] if self.n_unnatural[0] else []), *unnatural]
 
     def linear_features(self, graph: Graph, species: Tensor, vectors: Tensor) -> Tensor:
         """What the linear part is linear in; arguments as of :meth:`forward`."""

@@ -87,9 +87,28 @@ class PairHead(nn.Module):
 
         Returns: (n_pairs, n_components · n_padded²) in eV.
         """
+        distances = vectors.norm(dim=-1, keepdim=True)
+        pair = self._species_pair(graph, species)
+        kinds = zip(self.last_features(features, graph, species, vectors), self.last_weights, strict=True)
+        parts = [(own @ weight).flatten(1) for own, weight in kinds]
+        coefficients = torch.cat(parts, dim=-1) * self._scale(pair, distances)
+        if self.baseline is not None:
+            missing = coefficients.shape[1] - self.n_even
+            baseline = self.baseline(distances, pair).to(coefficients.dtype)
+            coefficients = coefficients + nn.functional.pad(baseline, (0, missing))
+        return coefficients @ self.to_block
+
+    def last_features(self, features: Tensor, graph: Graph, species: Tensor, vectors: Tensor) -> list[Tensor]:
+        """What the coefficients are linear in, kind by kind: M = 0, M = 0 odd, M = 1, 2, …; arguments as of forward.
+
+        Coefficients of kind k are features @ last_weights[k], ordered by component first, times :meth:`scale`, plus the
+        baseline where there is one.
+
+        Returns: a tensor (n_pairs, n_components, n_features) each, the components being cosine and sine where M > 0.
+        """
         centre, neighbor = graph.pair_index
         distances = vectors.norm(dim=-1, keepdim=True)
-        pair = species.index_select(0, centre) * self.n_species + species.index_select(0, neighbor)
+        pair = self._species_pair(graph, species)
         geometry = torch.cat([self.bessel(distances), self.species.index_select(0, pair)], dim=-1)
         ends = [
             self.from_centre(features).index_select(0, centre),
@@ -100,19 +119,27 @@ class PairHead(nn.Module):
         factors = self._mix(seen * weights)
         mixed = self._multiply(factors)
         gates = self.gate(torch.cat([mixed[:, 0], geometry], dim=-1)).unflatten(-1, (self.m_out + 2, -1))
-        parts = [(mixed[:, 0] * (1 + gates[:, 0]) + gates[:, -1]) @ self.out[0], self._odd(factors) @ self.out_odd]
-        for m, weight in enumerate(list(self.out)[1:], start=1):
-            both = mixed[:, 2 * m - 1 : 2 * m + 1] * (1 + gates[:, m : m + 1])
-            parts.append((both @ weight).flatten(1))
+        even = (mixed[:, 0] * (1 + gates[:, 0]) + gates[:, -1]).unsqueeze(1)
+        turning = [mixed[:, 2 * m - 1 : 2 * m + 1] * (1 + gates[:, m : m + 1]) for m in range(1, self.m_out + 1)]
+        return [even, self._odd(factors).unsqueeze(1), *turning]
+
+    @property
+    def last_weights(self) -> list[Tensor]:
+        """A (n_features, n_coefficients) matrix for each kind of :meth:`last_features`."""
+        even, *turning = self.out
+        return [even, self.out_odd, *turning]
+
+    def scale(self, graph: Graph, species: Tensor, vectors: Tensor) -> Tensor:
+        """(n_pairs, n_coefficients) in eV for each unit of a coefficient."""
+        return self._scale(self._species_pair(graph, species), vectors.norm(dim=-1, keepdim=True))
+
+    def _scale(self, pair: Tensor, distances: Tensor) -> Tensor:
         scale = self.amplitude.index_select(0, pair) * torch.exp(-self.decay.index_select(0, pair) * distances)
-        if self.envelope is not None:
-            scale = scale * self.envelope(distances)
-        coefficients = torch.cat(parts, dim=-1) * scale
-        if self.baseline is not None:
-            missing = coefficients.shape[1] - self.n_even
-            baseline = self.baseline(distances, pair).to(coefficients.dtype)
-            coefficients = coefficients + nn.functional.pad(baseline, (0, missing))
-        return coefficients @ self.to_block
+        return scale if self.envelope is None else scale * self.envelope(distances)
+
+    def _species_pair(self, graph: Graph, species: Tensor) -> Tensor:
+        centre, neighbor = graph.pair_index
+        return species.index_select(0, centre) * self.n_species + species.index_select(0, neighbor)
 
     def _mix(self, seen: Tensor) -> Tensor:
         """Mix l and channels of each │m│: (n_pairs, 2 l_max + 1, order · channels), m = 0, +1, −1, …."""
