@@ -18,7 +18,7 @@ from adiabat.core.errors import ConfigError
 from adiabat.data.graph import Graph
 from adiabat.models.config import FrozenConfig
 from adiabat.models.operator_layout import OperatorBlocks
-from adiabat.uncertainty.interface import Spread
+from adiabat.uncertainty.spread import Spread
 
 CalibrationMethod = Literal["none", "scaling", "conformal"]
 Target = Literal["energy", "forces", "stress", "hamiltonian"]

@@ -35,12 +35,14 @@ class HeldOut:
         spreads: (n,) raw standard deviations, same unit.
         structure: (n,) which structure each value belongs to.
         n_atoms: (n,) atoms of the structure for total energies; 1 for what belongs to an atom, a pair or a cell.
+        atom: (n,) which atom of all each value belongs to, of forces; no fit needs it, scores do.
     """
 
     errors: Array
     spreads: Array
     structure: npt.NDArray[np.int64]
     n_atoms: Array | float = 1.0
+    atom: npt.NDArray[np.int64] | None = None
 
     @property
     def n_frames(self) -> int:

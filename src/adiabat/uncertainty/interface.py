@@ -4,30 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from adiabat.data.graph import Graph
 from adiabat.models.model import Model, Prediction
-from adiabat.models.operator_layout import OperatorBlocks
-
-
-@dataclass(frozen=True, eq=False)
-class Spread:
-    """Standard deviations of a prediction, one a number, in the number's unit; the rest is None.
-
-    Attributes:
-        energy: (n_structures,) in eV.
-        atomic_energies: (n_atoms,) in eV, where an atom's own energy has one.
-        forces: (n_atoms, 3) in eV/Å.
-        stress: (n_structures, 3, 3) in eV/Å³.
-        hamiltonian: padded blocks in eV.
-    """
-
-    energy: Tensor | None = None
-    atomic_energies: Tensor | None = None
-    forces: Tensor | None = None
-    stress: Tensor | None = None
-    hamiltonian: OperatorBlocks | None = None
+from adiabat.uncertainty.calibration import Calibration
+from adiabat.uncertainty.spread import Spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +40,11 @@ class UncertainModel(ABC):
     @abstractmethod
     def members(self) -> Sequence[Model]:
         """Models as likely as the central one. Any property's uncertainty is its spread over these."""
+
+    @property
+    def calibration(self) -> Calibration:
+        """What the spreads of :meth:`predict` were calibrated with; those of the members are not."""
+        return Calibration()
 
     @abstractmethod
     def predict(self, graph: Graph, outputs: Collection[str]) -> UncertainPrediction:
