@@ -35,6 +35,12 @@ DEBYE: Final[float] = 1e-21 / constants.c / constants.e * 1e10
 BOLTZMANN: Final[float] = constants.physical_constants["Boltzmann constant in eV/K"][0]
 """k_B in eV/K."""
 
+HBAR: Final[float] = constants.hbar / constants.e / (1e-10 * (constants.atomic_mass / constants.e) ** 0.5)
+"""ħ in eV·Å·√(u/eV): times ω = √(k/m) with k in eV/Å² and m in u, the energy of a quantum in eV."""
+
+WAVENUMBER: Final[float] = constants.h * constants.c * 100 / constants.e
+"""1/cm in eV."""
+
 MICRO_HARTREE: Final[float] = HARTREE * 1e-6
 """1 µHa in eV, the unit in which Hamiltonian errors are quoted."""
 

@@ -1,8 +1,8 @@
-"""The model as an ASE calculator: energy, forces and stress at each call, electrons when asked."""
+"""The model as an ASE calculator: energy, forces and stress at each call, their uncertainty, electrons when asked."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +11,28 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from adiabat.core.errors import StructureError
+from adiabat.core.errors import ModelError, StructureError
 from adiabat.core.operators import BlockOperator
 from adiabat.data.graph import Graph
 from adiabat.data.structure import Structure
-from adiabat.models.model import Model, to_numpy
+from adiabat.models.model import Model, Prediction, to_numpy
 from adiabat.models.package import load_model
-from adiabat.simulation.electrons import Electrons, predict_electrons
+from adiabat.simulation.committee import ask_members
+from adiabat.simulation.electrons import Electrons, predict_electrons, predict_member_electrons
+from adiabat.simulation.settings import BiasSettings
+from adiabat.uncertainty.interface import Spread, UncertainModel
+
+UNCERTAINTIES: Final = (
+    "energy_uncertainty",
+    "forces_uncertainty",
+    "atomic_energies_uncertainty",
+    "stress_uncertainty",
+    "unbiased_energy",
+)
+"""Results that ASE has no name for. One standard deviation each, in the units of what they belong to."""
+
+Drive = Literal["mean", "central"]
+"""What moves atoms: the mean of all members, or the central model alone."""
 
 
 class AdiabatCalculator(Calculator):
@@ -27,8 +42,13 @@ class AdiabatCalculator(Calculator):
     come from one evaluation. The Hamiltonian and what follows from it are separate methods, so that molecular
     dynamics does not pay for them. ``atoms.info`` may hold ``charge`` and ``spin``.
 
+    An uncertain model adds, to ``results`` and for ``get_property``: ``energy_uncertainty`` [eV],
+    ``forces_uncertainty`` (n_atoms, 3) [eV/Å], ``atomic_energies_uncertainty`` (n_atoms,) [eV] where there is one, and
+    ``stress_uncertainty`` (6,) [eV/Å³]: one standard deviation each.
+
     Attributes:
-        model: the model.
+        model: the model; the central one of an uncertain model.
+        uncertain: the uncertain model, if it is one.
         graph: the neighbor graph of the last evaluation.
     """
 
@@ -39,27 +59,54 @@ class AdiabatCalculator(Calculator):
         "stress",
     ]
 
-    def __init__(self, model: Model, *, device: torch.device | str | None = None, **parameters: Any) -> None:
+    def __init__(
+        self,
+        model: Model | UncertainModel,
+        *,
+        device: torch.device | str | None = None,
+        drive: Drive = "mean",
+        bias: BiasSettings | None = None,
+        **parameters: Any,
+    ) -> None:
         """Wrap a model.
 
         Args:
             model: put into evaluation mode, and moved if ``device`` is given.
             device: where to compute; by default where the model is.
+            drive: with ``central``, energy and forces are the central model's alone, and uncertainties are computed
+                when asked for.
+            bias: give energy, forces and stress of the surface that is lower where members disagree. Uncertainties are
+                then the members' plain spread.
             parameters: passed to ASE's ``Calculator``.
+
+        Raises:
+            ModelError: a bias and a model that does not know its uncertainty.
         """
         super().__init__(**parameters)
-        self.model: Model = (model if device is None else model.to(device)).eval()
+        self.uncertain = model if isinstance(model, UncertainModel) else None
+        central = model.model if isinstance(model, UncertainModel) else model
+        if device is not None:
+            for part in (central, *(self.uncertain.members if self.uncertain else ())):
+                part.to(device)
+        self.model: Model = central.eval()
+        self.drive, self.bias = drive, bias
+        if self.uncertain is not None:
+            self.implemented_properties = [*type(self).implemented_properties, *UNCERTAINTIES]  # pyright: ignore[reportIncompatibleVariableOverride, reportAttributeAccessIssue]
+        elif bias is not None:
+            self._require_uncertain()
         self.graph: Graph | None = None
         self._electrons: tuple[str, Electrons] | None = None
 
     @classmethod
-    def from_file(cls, path: str | Path, *, device: torch.device | str | None = None) -> "AdiabatCalculator":
-        """Calculator of a model file.
+    def from_file(
+        cls, path: str | Path, *, device: torch.device | str | None = None, **options: Any
+    ) -> "AdiabatCalculator":
+        """Calculator of a model file, or of the file of an uncertain model.
 
         Raises:
             FileFormatError: the file is no model, or damaged.
         """
-        return cls(load_model(path), device=device)
+        return cls(load_model(path), device=device, **options)
 
     def calculate(
         self,
@@ -77,7 +124,7 @@ class AdiabatCalculator(Calculator):
         assert isinstance(self.atoms, Atoms)
         structure = Structure.from_ase(self.atoms)
         periodic = bool(structure.pbc.all())
-        if "stress" in properties and not periodic:
+        if not periodic and {"stress", "stress_uncertainty"} & set(properties):
             raise StructureError(
                 f"the stress of {structure.formula}, periodic along {structure.pbc.tolist()}",
                 expected="three periodic directions: stress is force per area of a cell",
@@ -85,12 +132,81 @@ class AdiabatCalculator(Calculator):
             )
         outputs = ("energy", "forces", "stress") if periodic else ("energy", "forces")
         self.graph = self.model.graph(structure, outputs)
+        graph = self.graph.to(next(self.model.parameters()).device)
+        self.results = self._evaluate(graph, outputs, uncertain=bool(set(UNCERTAINTIES) & set(properties)))
+
+    def _evaluate(self, graph: Graph, outputs: Collection[str], *, uncertain: bool) -> dict[str, Any]:
+        if self.bias is not None:
+            return self._biased(graph, outputs, self.bias)
+        if self.uncertain is not None and self.drive == "mean":
+            predicted = self.uncertain.predict(graph, outputs)
+            return _results(predicted.mean) | _spreads(predicted.spread)
         with torch.no_grad():
-            prediction = self.model(self.graph.to(next(self.model.parameters()).device), outputs)
-        energy = float(prediction.energy)
-        self.results = {"energy": energy, "free_energy": energy, "forces": to_numpy(prediction.forces)}
-        if periodic:
-            self.results["stress"] = full_3x3_to_voigt_6_stress(to_numpy(prediction.stress)[0])
+            results = _results(self.model(graph, outputs))
+        if self.uncertain is not None and uncertain:
+            results |= _spreads(self.uncertain.predict(graph, outputs).spread)
+        return results
+
+    def _biased(self, graph: Graph, outputs: Collection[str], settings: BiasSettings) -> dict[str, Any]:
+        committee = ask_members(self._require_uncertain().members, graph, outputs)
+        bias = committee.bias(settings)
+        mean = float(committee.energies.mean())
+        energy = mean + bias.energy
+        results: dict[str, Any] = {
+            "energy": energy,
+            "free_energy": energy,
+            "forces": committee.forces.mean(axis=0) + bias.forces,
+            "unbiased_energy": mean,
+            "energy_uncertainty": committee.energy_uncertainty,
+            "forces_uncertainty": committee.forces.std(axis=0, ddof=1),
+        }
+        if committee.stresses is not None and bias.stress is not None:
+            results["stress"] = full_3x3_to_voigt_6_stress(committee.stresses.mean(axis=0) + bias.stress)
+            results["stress_uncertainty"] = full_3x3_to_voigt_6_stress(committee.stresses.std(axis=0, ddof=1))
+        return results
+
+    def get_largest_force_uncertainty(self, atoms: Atoms) -> float:
+        """Largest standard deviation of an atom's force, √(σ_x² + σ_y² + σ_z²) [eV/Å].
+
+        Raises:
+            ModelError: the model does not know its uncertainty.
+        """
+        self._require_uncertain()
+        spread: Any = self.get_property("forces_uncertainty", atoms)
+        return largest_force_uncertainty(spread)
+
+    def get_gap_uncertainty(self, atoms: Atoms) -> float:
+        """Standard deviation of the HOMO–LUMO gap over the members [eV].
+
+        Raises:
+            ModelError: the model has no operator head, or does not know its uncertainty.
+        """
+        return float(np.std([float(one.orbitals.gap) for one in self.get_member_electrons(atoms)], ddof=1))
+
+    def get_orbital_energies_uncertainty(self, atoms: Atoms) -> npt.NDArray[np.float64]:
+        """Standard deviation of each orbital energy over the members [eV], (n_orb,).
+
+        Raises:
+            ModelError: the model has no operator head, or does not know its uncertainty.
+        """
+        return np.std([one.orbitals.energies.numpy() for one in self.get_member_electrons(atoms)], axis=0, ddof=1)
+
+    def get_member_electrons(self, atoms: Atoms) -> list[Electrons]:
+        """The electrons that each member predicts.
+
+        Raises:
+            ModelError: the model has no operator head, or does not know its uncertainty.
+        """
+        return predict_member_electrons(self._require_uncertain().members, Structure.from_ase(atoms))
+
+    def _require_uncertain(self) -> UncertainModel:
+        if self.uncertain is None:
+            raise ModelError(
+                "a request for an uncertainty from a single model",
+                expected="an uncertain model: an ensemble, or a model with a posterior",
+                suggestion="make one with `adiabat uncertainty`, and give its file",
+            )
+        return self.uncertain
 
     def get_hamiltonian(self, atoms: Atoms) -> BlockOperator:
         """Predicted Hamiltonian [eV] in the model's basis.
@@ -135,3 +251,31 @@ class AdiabatCalculator(Calculator):
         if self._electrons is None or self._electrons[0] != structure.content_hash:
             self._electrons = (structure.content_hash, predict_electrons(self.model, structure))
         return self._electrons[1]
+
+
+def largest_force_uncertainty(standard_deviations: npt.NDArray[np.float64]) -> float:
+    """Largest √(σ_x² + σ_y² + σ_z²) of any atom [eV/Å], from (n_atoms, 3)."""
+    return float(np.linalg.norm(standard_deviations, axis=-1).max())
+
+
+def _results(prediction: Prediction) -> dict[str, Any]:
+    assert prediction.energy is not None
+    assert prediction.forces is not None
+    energy = float(prediction.energy)
+    results: dict[str, Any] = {"energy": energy, "free_energy": energy, "forces": to_numpy(prediction.forces)}
+    if prediction.stress is not None:
+        results["stress"] = full_3x3_to_voigt_6_stress(to_numpy(prediction.stress)[0])
+    return results
+
+
+def _spreads(spread: Spread) -> dict[str, Any]:
+    results: dict[str, Any] = {}
+    if spread.energy is not None:
+        results["energy_uncertainty"] = float(spread.energy)
+    if spread.forces is not None:
+        results["forces_uncertainty"] = to_numpy(spread.forces)
+    if spread.atomic_energies is not None:
+        results["atomic_energies_uncertainty"] = to_numpy(spread.atomic_energies)
+    if spread.stress is not None:
+        results["stress_uncertainty"] = full_3x3_to_voigt_6_stress(to_numpy(spread.stress)[0])
+    return results

@@ -1,5 +1,6 @@
 """The electrons of one molecule, from the Hamiltonian that a model predicts for it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +78,21 @@ def predict_electrons(model: Model, structure: Structure) -> Electrons:
     """
     basis = model.require_operator().basis
     return solve_electrons(structure, model.hamiltonian(structure), model.overlap(structure), basis)
+
+
+def predict_member_electrons(members: Sequence[Model], structure: Structure) -> list[Electrons]:
+    """What each member of an uncertain model predicts; H0 and S, which none of them learns, are computed once.
+
+    Raises:
+        ModelError, ElectronicError, LabelError: see :func:`predict_electrons`.
+    """
+    first = members[0]
+    basis = first.require_operator().basis
+    overlap = first.overlap(structure)
+    corrections = [member.delta_hamiltonian(structure) for member in members]
+    whole = first.hamiltonian(structure)
+    common = whole + corrections[0].with_values(-corrections[0].values)
+    return [solve_electrons(structure, common + correction, overlap, basis) for correction in corrections]
 
 
 def solve_electrons(structure: Structure, hamiltonian: BlockOperator, overlap: BlockOperator, basis: str) -> Electrons:

@@ -1,10 +1,12 @@
 """Molecular dynamics that can be killed at any moment and continues bit for bit.
 
-A run is a directory: ``trajectory.xyz``, ``log.jsonl``, ``electrons.jsonl`` when something is followed, and
-``restart.npz``. The texts are synced to disk before the restart point that counts their bytes is written.
+A run is a directory: ``trajectory.xyz``, ``log.jsonl``, ``electrons.jsonl`` when something is followed, ``gated.xyz``
+and ``gate.jsonl`` when there is a gate, and ``restart.npz``. The texts are synced to disk before the restart point that
+counts their bytes is written.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,16 +19,17 @@ from ase.md.langevin import Langevin
 from ase.md.verlet import VelocityVerlet
 from rich.console import Console
 
-from adiabat.core.errors import SimulationError, StructureError
+from adiabat.core.errors import ModelError, SimulationError, StructureError
 from adiabat.core.interruption import stop_on_signals
 from adiabat.core.units import BOLTZMANN
 from adiabat.data.structure import Structure
 from adiabat.models.model import Model
 from adiabat.simulation.calculator import AdiabatCalculator
-from adiabat.simulation.md_output import ELECTRONS, LOG, TRAJECTORY, MdOutput, frame_text
+from adiabat.simulation.md_output import ELECTRONS, LASTING, LOG, TRAJECTORY, MdOutput, frame_text
 from adiabat.simulation.md_progress import MdProgress
-from adiabat.simulation.run_files import RestartPoint
+from adiabat.simulation.run_files import RestartPoint, TrustedState
 from adiabat.simulation.settings import MdSettings
+from adiabat.uncertainty.interface import UncertainModel
 
 RESTART: Final = "restart.npz"
 FAILED_FRAME: Final = "failed.xyz"
@@ -41,16 +44,20 @@ class MdResult:
         step: steps done.
         finished: whether that is all of them.
         stopped_by: number of the signal that stopped it, or None.
+        gated: whether it stands where its gate closed; the frame is the last of ``gated.xyz``.
+        rewinds: how often the gate sent it back.
     """
 
     directory: Path
     step: int
     finished: bool
     stopped_by: int | None
+    gated: bool = False
+    rewinds: int = 0
 
 
 def run_md(
-    model: Model,
+    model: Model | UncertainModel,
     structure: Structure,
     settings: MdSettings,
     directory: str | Path,
@@ -63,7 +70,8 @@ def run_md(
     Args:
         model: gives energy and forces, and the Hamiltonian if ``settings.follow`` asks for it.
         structure: starting positions; velocities are drawn at ``settings.temperature_K``.
-        settings: what to do; on resuming, only ``steps`` may differ from before.
+        settings: what to do; on resuming, only ``steps`` may differ from before, and, where a gate stopped the run,
+            model and gate.
         directory: made if it is not there.
         resume: continue from the restart point in ``directory``.
         console: where to show progress; nowhere by default.
@@ -71,14 +79,23 @@ def run_md(
     Raises:
         SimulationError: the run got too hot, lost an atom, or produced no number; or ``directory`` holds a run
             already; or on resuming, settings, structure or model are not those of before.
-        ModelError: quantities of the Hamiltonian are to be followed and the model has no operator head.
+        ModelError: quantities of the Hamiltonian are to be followed and the model has no operator head; or there is a
+            gate or a bias, and the model does not know its uncertainty.
     """
+    drive = settings.gate.drive if settings.gate else "mean"
+    calculator = AdiabatCalculator(model, drive=drive, bias=settings.bias)
     if settings.follow:
-        model.require_operator()
+        calculator.model.require_operator()
+    if settings.gate and calculator.uncertain is None:
+        raise ModelError(
+            "a gate for molecular dynamics with a single model",
+            expected="an uncertain model: an ensemble, or a model with a posterior",
+            suggestion="give the file of an uncertain model, or leave the gate out",
+        )
     directory = Path(directory)
     identity = _identity(model, structure, settings)
     restart = _matching_restart(directory, identity) if resume else _no_earlier_run(directory)
-    run = _Run(AdiabatCalculator(model), structure, settings, directory, identity, restart)
+    run = _Run(calculator, structure, settings, directory, identity, restart)
     try:
         return run.to_the_end(console)
     finally:
@@ -125,6 +142,10 @@ class _Run:
         self.settings, self.directory, self.identity = settings, directory, identity
         self.calculator = calculator
         self.step = restart.step if restart else 0
+        self.rewinds = restart.rewinds if restart else 0
+        self.trusted = restart.trusted if restart else None
+        # Another model is trusted at the frame where the gate closed: it has seen the label.
+        self.gated = bool(restart and restart.gated and _same(restart.identity, identity))
         self.generator = np.random.default_rng(settings.seed)
         self.atoms = _atoms(structure, calculator)
         if restart:
@@ -147,20 +168,66 @@ class _Run:
         self.output = MdOutput(directory, settings, lengths)
 
     def to_the_end(self, console: Console | None) -> MdResult:
-        """Step until done, stopped by a signal, or broken."""
+        """Step until done, stopped by a signal or the gate, or broken."""
         settings = self.settings
         if not self.has_written:
-            self.output.write(0, self.atoms, self.calculator, self.temperature)
-            self._save(self.output.sync())
+            if self._uncertainty_is_too_large():
+                self._stop_at_gate("the start itself is not trusted")
+            else:
+                self.output.write(0, self.atoms, self.calculator, self.temperature)
+                self._save_trusted()
         with stop_on_signals() as stop, MdProgress(console, settings.steps, self.step) as progress:
-            while self.step < settings.steps and not stop:
+            while self.step < settings.steps and not stop and not self.gated:
                 self._advance()
+                if self._uncertainty_is_too_large():
+                    self._close_gate()
+                    continue
                 self.output.write(self.step, self.atoms, self.calculator, self.temperature)
                 if self.step % settings.restart_interval == 0:
-                    self._save(self.output.sync())
+                    self._save_trusted()
                 progress.update(self.step, self.temperature)
-            self._save(self.output.sync())
-        return MdResult(self.directory, self.step, self.step >= settings.steps, stop.signal_number)
+            if not self.gated:
+                self._save(self.output.sync())
+        finished = self.step >= settings.steps and not self.gated
+        return MdResult(self.directory, self.step, finished, stop.signal_number, self.gated, self.rewinds)
+
+    def _uncertainty_is_too_large(self) -> bool:
+        gate, step = self.settings.gate, self.step
+        # Restart points are looked at as well: a run goes back to none that is not trusted.
+        if gate is None or (step % gate.every and step % self.settings.restart_interval):
+            return False
+        return not self.calculator.get_largest_force_uncertainty(self.atoms) <= gate.threshold
+
+    def _close_gate(self) -> None:
+        gate = self.settings.gate
+        assert gate is not None
+        if gate.action == "stop":
+            self._stop_at_gate("stop")
+        elif self.rewinds >= gate.max_rewinds:
+            self._stop_at_gate(f"stop: {self.rewinds} rewinds are the most allowed")
+        else:
+            self._rewind()
+
+    def _stop_at_gate(self, why: str) -> None:
+        self.output.write(self.step, self.atoms, self.calculator, self.temperature)
+        self.output.write_gated(self.step, self.atoms, self.calculator, {"action": why})
+        self.gated = True
+        self._save(self.output.sync())
+
+    def _rewind(self) -> None:
+        """Back to the last trusted state, with new velocities of the same temperature."""
+        trusted = self.trusted
+        assert trusted is not None
+        self.rewinds += 1
+        decision = {"action": "rewind", "to_step": trusted.step, "rewinds": self.rewinds}
+        self.output.write_gated(self.step, self.atoms, self.calculator, decision)
+        self.step = trusted.step
+        self.atoms.set_positions(trusted.positions)
+        self.atoms.set_momenta(initial_momenta(self.atoms.get_masses(), self.settings.temperature_K, self.generator))
+        self.atoms.get_forces()
+        lengths = self.output.sync()
+        self._save({name: lengths[name] if name in LASTING else trusted.lengths[name] for name in lengths})
+        self.output.cut_back(trusted.lengths)
 
     @property
     def temperature(self) -> float:
@@ -198,6 +265,13 @@ class _Run:
             suggestion=f"look at {path}; label such structures and train again, or use a shorter time step",
         )
 
+    def _save_trusted(self) -> None:
+        """A restart point that a closing gate comes back to."""
+        lengths = self.output.sync()
+        if self.settings.gate is not None:
+            self.trusted = TrustedState(self.step, self.atoms.get_positions(), lengths)
+        self._save(lengths)
+
     def _save(self, lengths: dict[str, int]) -> None:
         RestartPoint(
             step=self.step,
@@ -206,6 +280,9 @@ class _Run:
             random_state=self.generator.bit_generator.state,
             lengths=lengths,
             identity=self.identity,
+            gated=self.gated,
+            rewinds=self.rewinds,
+            trusted=self.trusted,
         ).save(self.directory / RESTART)
 
 
@@ -237,11 +314,12 @@ def _all_have_neighbors(calculator: AdiabatCalculator) -> bool:
     return bool((torch.bincount(graph.edge_index[0], minlength=graph.n_atoms) > 0).all())
 
 
-def _identity(model: Model, structure: Structure, settings: MdSettings) -> dict[str, Any]:
+def _identity(model: Model | UncertainModel, structure: Structure, settings: MdSettings) -> dict[str, Any]:
     """What has to be the same for a run to go on."""
     weights = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        weights.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    for one in (model.model, *model.members) if isinstance(model, UncertainModel) else (model,):
+        for name, tensor in sorted(one.state_dict().items()):
+            weights.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return {
         "model": weights.hexdigest(),
         "structure": structure.content_hash,
@@ -249,9 +327,16 @@ def _identity(model: Model, structure: Structure, settings: MdSettings) -> dict[
     }
 
 
+def _same(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    return all(before.get(name) == value for name, value in now.items())
+
+
 def _matching_restart(directory: Path, identity: dict[str, Any]) -> RestartPoint:
     restart = RestartPoint.load(directory / RESTART)
-    different = [name for name, value in identity.items() if restart.identity.get(name) != value]
+    replaceable = ("model", "gate") if restart.gated else ()
+    different = [
+        name for name, value in identity.items() if name not in replaceable and restart.identity.get(name) != value
+    ]
     if different:
         was = ", ".join(f"{name} = {restart.identity.get(name)}" for name in different)
         now = ", ".join(f"{name} = {identity[name]}" for name in different)

@@ -46,12 +46,17 @@ class AppendedFile:
                 expected=f"at least {length} bytes, which it had at the restart point",
                 suggestion="restore the file, or start the run again in an empty directory",
             )
-        self._file.truncate(length)
+        self.cut(length)
 
     def write(self, text: str) -> None:
         """Append."""
         self._file.write(text.encode())
         self._file.flush()
+
+    def cut(self, length: int) -> None:
+        """Keep the first ``length`` bytes."""
+        self._file.truncate(length)
+        self._file.seek(length)
 
     def sync(self) -> int:
         """Force everything to disk; returns the length in bytes."""
@@ -61,6 +66,21 @@ class AppendedFile:
     def close(self) -> None:
         """Close."""
         self._file.close()
+
+
+@dataclass(frozen=True, eq=False)
+class TrustedState:
+    """Where a run goes back to when its gate closes: the last restart point that passed it.
+
+    Attributes:
+        step: its step.
+        positions: (n_atoms, 3) [Å].
+        lengths: bytes of each appended file at that step, by name.
+    """
+
+    step: int
+    positions: npt.NDArray[np.float64]
+    lengths: Mapping[str, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +94,9 @@ class RestartPoint:
         random_state: state of the generator, as NumPy gives it.
         lengths: bytes of each appended file, by name.
         identity: what must be the same to go on: settings, structure and model.
+        gated: whether the run stands here because its gate closed; it goes on with another model or gate.
+        rewinds: how often its gate has sent it back.
+        trusted: where that would send it now.
     """
 
     step: int
@@ -82,6 +105,9 @@ class RestartPoint:
     random_state: Mapping[str, Any]
     lengths: Mapping[str, int]
     identity: Mapping[str, Any]
+    gated: bool = False
+    rewinds: int = 0
+    trusted: TrustedState | None = None
 
     def save(self, path: Path) -> None:
         """Write atomically."""
@@ -91,9 +117,15 @@ class RestartPoint:
             "random_state": self.random_state,
             "lengths": self.lengths,
             "identity": self.identity,
+            "gated": self.gated,
+            "rewinds": self.rewinds,
         }
+        arrays: dict[str, Any] = {"positions": self.positions, "momenta": self.momenta}
+        if self.trusted is not None:
+            header["trusted"] = {"step": self.trusted.step, "lengths": self.trusted.lengths}
+            arrays["trusted_positions"] = self.trusted.positions
         data = io.BytesIO()
-        np.savez(data, header=np.array(json.dumps(header)), positions=self.positions, momenta=self.momenta)
+        np.savez(data, header=np.array(json.dumps(header)), **arrays)
         write_atomically(path, data.getvalue())
 
     @classmethod
@@ -108,6 +140,9 @@ class RestartPoint:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
                 header = json.loads(str(arrays["header"]))
                 positions, momenta = arrays["positions"], arrays["momenta"]
+                trusted = header.pop("trusted", None)
+                if trusted is not None:
+                    trusted = TrustedState(positions=arrays["trusted_positions"], **trusted)
         except FileNotFoundError:
             raise FileFormatError(
                 f"no restart file at {path}",
@@ -127,4 +162,4 @@ class RestartPoint:
                 suggestion="resume with the version of adiabat that started the run",
             )
         del header["version"]
-        return cls(positions=positions, momenta=momenta, **header)
+        return cls(positions=positions, momenta=momenta, trusted=trusted, **header)
