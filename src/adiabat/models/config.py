@@ -136,6 +136,8 @@ class OperatorReference(FrozenConfig):
     """Exponents and contractions, from which S is computed; see ``GaussianBasis.to_json``."""
     tabulated_overlap: bool = False
     """Whether S is looked up in tables read from the labels, where the basis functions are not known."""
+    others: dict[str, "OperatorReference"] = {}
+    """Level of each fidelity that the model tells apart beside the target; all in the one basis."""
 
     @property
     def level(self) -> dict[str, Any]:

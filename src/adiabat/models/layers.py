@@ -107,6 +107,35 @@ class IrrepsLinear(nn.Module):
         return torch.bmm(features.transpose(0, 1), weight).transpose(0, 1)
 
 
+class LevelCorrections(nn.Module):
+    """What each level of theory adds to the last weights of a head; zero at the start.
+
+    Args:
+        n_levels: number of levels.
+        shapes: (n_features, n_outputs) of each matrix that is corrected.
+    """
+
+    def __init__(self, n_levels: int, shapes: list[tuple[int, int]]) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList(torch.zeros(n_levels, *shape) for shape in shapes)
+
+    def forward(self, index: int, features: Tensor, level: Tensor) -> Tensor:
+        """(n, …, n_outputs) features @ weights[index][level], row by row.
+
+        Args:
+            index: which matrix.
+            features: (n, …, n_features).
+            level: (n,) level of theory of each row.
+        """
+        weights = self.weights[index]
+        added = features.new_zeros(*features.shape[:-1], weights.shape[-1])
+        for k, weight in enumerate(weights):
+            rows = (level == k).nonzero().squeeze(-1)
+            if len(rows):
+                added = added.index_add(0, rows, features.index_select(0, rows) @ weight)
+        return added
+
+
 def l_of_component(l_max: int) -> Tensor:
     """The l of each of the (l_max + 1)² components: 0, 1, 1, 1, 2, …."""
     return torch.tensor([l for l in range(l_max + 1) for _ in range(2 * l + 1)])

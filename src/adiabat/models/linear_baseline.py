@@ -37,30 +37,32 @@ class LinearOnsite(nn.Module):
         n_species: number of elements.
         n_irreps: number of irreps of each natural L.
         cutoff: radius r_c in Å.
+        n_kinds: number of kinds of centres that have weights of their own; the elements by default.
     """
 
-    def __init__(self, n_species: int, n_irreps: Sequence[int], cutoff: float) -> None:
+    def __init__(self, n_species: int, n_irreps: Sequence[int], cutoff: float, *, n_kinds: int | None = None) -> None:
         super().__init__()
         self.n_species, self.cutoff, self.n_irreps = n_species, cutoff, tuple(n_irreps)
+        self.n_kinds = n_kinds or n_species
         self.n_intervals = max(4, round(cutoff / _KNOT_SPACING))
         n_features = n_species * (self.n_intervals + 3)
         for l, n in enumerate(n_irreps):
-            self.register_buffer(f"weight_{l}", torch.zeros(n_species, n_features, n, dtype=torch.float64))
+            self.register_buffer(f"weight_{l}", torch.zeros(self.n_kinds, n_features, n, dtype=torch.float64))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LinearOnsite":
         """Stay in float64: weights of nearly dependent features cancel."""
         return keep_float64(self, lambda: super(LinearOnsite, self)._apply(fn, recurse))
 
-    def forward(self, features: Tensor, species: Tensor) -> Tensor:
+    def forward(self, features: Tensor, kind: Tensor) -> Tensor:
         """(n_atoms, n_coefficients) of the natural irreps, L by L, m slower than the irreps; float64.
 
         Args:
             features: from :meth:`features`.
-            species: (n_atoms,) index of each atom's element.
+            kind: (n_atoms,) kind of each atom.
         """
         parts: list[Tensor] = []
         for l in range(len(self.n_irreps)):
-            weight = getattr(self, f"weight_{l}").index_select(0, species)
+            weight = getattr(self, f"weight_{l}").index_select(0, kind)
             parts.append((self._of_l(features, l) @ weight).flatten(1))
         return torch.cat(parts, dim=1)
 
@@ -90,17 +92,17 @@ class LinearOnsite(nn.Module):
             summed = summed.index_add(0, rows[:, k], weights[:, k : k + 1] * harmonics)
         return summed.view(n_atoms, self.n_species * n_splines, -1)
 
-    def fit(self, features: Tensor, coefficients: Tensor, species: Tensor) -> None:
-        """Least squares for every element and L.
+    def fit(self, features: Tensor, coefficients: Tensor, kind: Tensor) -> None:
+        """Least squares for every kind of atom and L.
 
         Args:
             features: (n_atoms, n_features, (l_max + 1)²) of all atoms.
             coefficients: (n_atoms, n_coefficients) of the natural irreps, less the mean of those with L = 0.
-            species: (n_atoms,) index of each atom's element.
+            kind: (n_atoms,) kind of each atom.
         """
         roots = _penalty_root(self.n_species, self.n_intervals + 3).to(features)
-        for index in range(self.n_species):
-            own = species == index
+        for index in range(self.n_kinds):
+            own = kind == index
             if not bool(own.any()):
                 continue
             start = 0

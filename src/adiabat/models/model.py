@@ -58,6 +58,7 @@ class Model(nn.Module):
     Attributes:
         fidelity: the level of theory that :meth:`graph` asks for, the target by default; None where there is but one.
             :meth:`at_fidelity` gives the same model with another.
+        references: level of theory of the Hamiltonian, with those of the other fidelities in it.
 
     Raises:
         ModelError: an operator head without its reference.
@@ -71,7 +72,7 @@ class Model(nn.Module):
         super().__init__()
         self.config = config
         self.atomic_numbers = tuple(sorted({int(z) for z in atomic_numbers}))
-        self.reference = reference
+        self.references = reference
         table = torch.full((len(chemical_symbols),), -1)
         table[list(self.atomic_numbers)] = torch.arange(len(self.atomic_numbers))
         self.register_buffer("element_index", table, persistent=False)
@@ -100,6 +101,13 @@ class Model(nn.Module):
             self.operator_head = OperatorHead(config, n_species, layout, two_center=two_center)
             if reference.tabulated_overlap:
                 self.overlap_table = OverlapTable(n_species, layout, config.operator.pair_radius or 2 * config.cutoff)
+
+    @property
+    def reference(self) -> OperatorReference | None:
+        """Level of theory of the Hamiltonian at the model's ``fidelity``; None where it has none there."""
+        if self.references is None or self.fidelity in (None, *self.config.fidelities[:1]):
+            return self.references
+        return self.references.others.get(self.fidelity)
 
     @property
     def cutoff(self) -> float:
@@ -303,6 +311,12 @@ class Model(nn.Module):
         Raises:
             ModelError: the model has no operator head.
         """
+        if self.operator_head is not None and self.reference is None:
+            raise ModelError(
+                f"a request for the Hamiltonian at fidelity {self.fidelity!r}",
+                expected="a level of theory that the model was trained on Hamiltonians of",
+                suggestion=f"ask for {self.config.fidelities[0]!r}, or train with Hamiltonians of {self.fidelity!r}",
+            )
         if self.reference is None or self.operator_head is None:
             raise ModelError(
                 "a request for the Hamiltonian",

@@ -9,7 +9,7 @@ from adiabat.data.graph import Graph
 from adiabat.equivariant.clebsch_gordan import clebsch_gordan, shell_pair_to_irreps
 from adiabat.equivariant.grid_products import SphereCurl, SphereProduct
 from adiabat.models.config import OperatorConfig
-from adiabat.models.layers import IrrepsLinear, ScalarNetwork, pieces
+from adiabat.models.layers import IrrepsLinear, LevelCorrections, ScalarNetwork, pieces
 from adiabat.models.linear_baseline import LinearOnsite
 from adiabat.models.operator_layout import OperatorLayout
 
@@ -29,7 +29,7 @@ class OnsiteHead(nn.Module):
 
     def __init__(
         self, width_in: int, l_max: int, n_species: int, layout: OperatorLayout, config: OperatorConfig,
-        linear_cutoff: float | None,
+        linear_cutoff: float | None, n_levels: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         channels, order = config.channels, config.order
@@ -51,9 +51,15 @@ class OnsiteHead(nn.Module):
             nn.Parameter(torch.randn(channels, n) * (OUTPUT_START / math.sqrt(channels))) for n in self.n_unnatural
         )
         self.register_buffer("to_block", rows.to(torch.get_default_dtype()), persistent=False)
-        self.register_buffer("scale", torch.ones(n_species, len(rows)))
-        self.register_buffer("mean", torch.zeros(n_species, len(rows)))
-        self.linear = LinearOnsite(n_species, self.n_natural, linear_cutoff) if linear_cutoff is not None else None
+        n_kinds = max(1, n_levels) * n_species
+        self.n_species, self.n_levels = n_species, n_levels
+        self.register_buffer("scale", torch.ones(n_kinds, len(rows)))
+        self.register_buffer("mean", torch.zeros(n_kinds, len(rows)))
+        self.linear = None
+        if linear_cutoff is not None:
+            self.linear = LinearOnsite(n_species, self.n_natural, linear_cutoff, n_kinds=n_kinds)
+        shapes = [(weight.shape[0], weight.shape[1]) for weight in self.last_weights]
+        self.corrections = LevelCorrections(n_levels, shapes) if n_levels else None
 
     def forward(self, features: Tensor, graph: Graph, species: Tensor, vectors: Tensor) -> Tensor:
         """Blocks of every atom.
@@ -67,22 +73,35 @@ class OnsiteHead(nn.Module):
         Returns: (n_atoms, n_components · n_padded²) in eV.
         """
         linear = None
+        kind = self.kind(graph, species)
         if self.linear is not None:
-            linear = self.linear(self.linear_features(graph, species, vectors), species).to(features.dtype)
+            linear = self.linear(self.linear_features(graph, species, vectors), kind).to(features.dtype)
         if torch.is_grad_enabled() or len(species) <= _ATOMS_AT_ONCE:
-            return self._blocks(features, species, linear)
+            return self._blocks(features, species, kind, linear)
         return torch.cat(
             [
-                self._blocks(features[part], species[part], None if linear is None else linear[part])
+                self._blocks(features[part], species[part], kind[part], None if linear is None else linear[part])
                 for part in pieces(len(species), _ATOMS_AT_ONCE)
             ]
         )
 
-    def _blocks(self, features: Tensor, species: Tensor, linear_part: Tensor | None) -> Tensor:
-        kinds = zip(self.last_features(features, species), self.last_weights, strict=True)
-        parts = [(own @ weight).flatten(1) for own, weight in kinds]
-        coefficients = torch.cat(parts, dim=-1) * self.scale.index_select(0, species)
-        coefficients = coefficients + self.mean.index_select(0, species)
+    def kind(self, graph: Graph, species: Tensor) -> Tensor:
+        """(n_atoms,) row of ``scale`` and ``mean`` of each atom: its element, at its structure's level of theory."""
+        if not self.n_levels:
+            return species
+        return graph.fidelity_index.index_select(0, graph.structure_index) * self.n_species + species
+
+    def _blocks(self, features: Tensor, species: Tensor, kind: Tensor, linear_part: Tensor | None) -> Tensor:
+        corrections, parts = self.corrections, list[Tensor]()
+        for index, (own, weight) in enumerate(
+            zip(self.last_features(features, species), self.last_weights, strict=True)
+        ):
+            part = own @ weight
+            if corrections is not None:
+                part = part + corrections(index, own, kind // self.n_species)
+            parts.append(part.flatten(1))
+        coefficients = torch.cat(parts, dim=-1) * self.scale.index_select(0, kind)
+        coefficients = coefficients + self.mean.index_select(0, kind)
         if linear_part is not None:
             missing = coefficients.shape[1] - linear_part.shape[1]
             coefficients = coefficients + nn.functional.pad(linear_part, (0, missing))

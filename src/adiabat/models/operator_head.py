@@ -44,8 +44,11 @@ class OperatorHead(nn.Module):
         reach = config.operator.pair_radius or 2 * config.cutoff
         width = config.layers * config.channels
         linear_cutoff = min(config.cutoff, reach) if two_center else None
-        self.onsite = OnsiteHead(width, config.l_max, n_species, layout, config.operator, linear_cutoff)
-        self.pair = PairHead(width, config.l_max, n_species, layout, config.operator, reach, two_center=two_center)
+        n_levels = len(config.fidelities)
+        self.onsite = OnsiteHead(width, config.l_max, n_species, layout, config.operator, linear_cutoff, n_levels)
+        self.pair = PairHead(
+            width, config.l_max, n_species, layout, config.operator, reach, two_center=two_center, n_levels=n_levels
+        )
         signs = torch.tensor(TRANSPOSE_SIGNS if layout.spin == "spinor" else (1.0,), dtype=torch.get_default_dtype())
         self.register_buffer("transpose_signs", signs.view(-1, 1, 1), persistent=False)
 

@@ -45,7 +45,7 @@ def save_model(model: Model, path: str | Path, provenance: Mapping[str, Any]) ->
     header = {
         "config": model.config.model_dump(mode="json"),
         "atomic_numbers": list(model.atomic_numbers),
-        "reference": model.reference.model_dump(mode="json") if model.reference else None,
+        "reference": model.references.model_dump(mode="json") if model.references else None,
         "dtype": str(model.dtype).removeprefix("torch."),
         "adiabat_version": adiabat.__version__,
         "provenance": dict(provenance),

@@ -10,7 +10,7 @@ from adiabat.equivariant.bond_blocks import bond_block_basis
 from adiabat.equivariant.frames import bond_frame, m_major_order, to_bond_frame
 from adiabat.equivariant.grid_products import CircleProduct
 from adiabat.models.config import OperatorConfig
-from adiabat.models.layers import BesselBasis, IrrepsLinear, PolynomialEnvelope, ScalarNetwork
+from adiabat.models.layers import BesselBasis, IrrepsLinear, LevelCorrections, PolynomialEnvelope, ScalarNetwork
 from adiabat.models.onsite_head import OUTPUT_START
 from adiabat.models.operator_layout import OperatorLayout
 from adiabat.models.two_center import TwoCenterFunctions
@@ -32,7 +32,7 @@ class PairHead(nn.Module):
 
     def __init__(
         self, width_in: int, l_max: int, n_species: int, layout: OperatorLayout, config: OperatorConfig, reach: float,
-        *, two_center: bool,
+        *, two_center: bool, n_levels: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         channels, order = config.channels, config.order
@@ -67,14 +67,15 @@ class PairHead(nn.Module):
         self.register_buffer("to_block", basis.matrix.to(dtype), persistent=False)
         order_l = torch.tensor([math.isqrt(k) for k in m_major_order(l_max)])
         self.register_buffer("l_of_m_major", order_l, persistent=False)
-        n_coefficients = len(basis.matrix)
-        self.register_buffer("amplitude", torch.ones(n_species * n_species, n_coefficients))
-        self.register_buffer("decay", torch.zeros(n_species * n_species, n_coefficients))
-        self.baseline = (
-            TwoCenterFunctions(n_species * n_species, self.n_even, reach, math.ceil(reach / _KNOT_SPACING))
-            if two_center
-            else None
-        )
+        n_coefficients, n_kinds = len(basis.matrix), max(1, n_levels) * n_species**2
+        self.n_levels = n_levels
+        self.register_buffer("amplitude", torch.ones(n_kinds, n_coefficients))
+        self.register_buffer("decay", torch.zeros(n_kinds, n_coefficients))
+        self.baseline = None
+        if two_center:
+            self.baseline = TwoCenterFunctions(n_kinds, self.n_even, reach, math.ceil(reach / _KNOT_SPACING))
+        shapes = [(weight.shape[0], weight.shape[1]) for weight in self.last_weights]
+        self.corrections = LevelCorrections(n_levels, shapes) if n_levels else None
 
     def forward(self, features: Tensor, graph: Graph, species: Tensor, vectors: Tensor) -> Tensor:
         """Blocks in each bond's frame.
@@ -88,13 +89,19 @@ class PairHead(nn.Module):
         Returns: (n_pairs, n_components · n_padded²) in eV.
         """
         distances = vectors.norm(dim=-1, keepdim=True)
-        pair = self._species_pair(graph, species)
-        kinds = zip(self.last_features(features, graph, species, vectors), self.last_weights, strict=True)
-        parts = [(own @ weight).flatten(1) for own, weight in kinds]
-        coefficients = torch.cat(parts, dim=-1) * self._scale(pair, distances)
+        kind = self.kind(graph, species)
+        corrections, parts = self.corrections, list[Tensor]()
+        for index, (own, weight) in enumerate(
+            zip(self.last_features(features, graph, species, vectors), self.last_weights, strict=True)
+        ):
+            part = own @ weight
+            if corrections is not None:
+                part = part + corrections(index, own, kind // self.n_species**2)
+            parts.append(part.flatten(1))
+        coefficients = torch.cat(parts, dim=-1) * self._scale(kind, distances)
         if self.baseline is not None:
             missing = coefficients.shape[1] - self.n_even
-            baseline = self.baseline(distances, pair).to(coefficients.dtype)
+            baseline = self.baseline(distances, kind).to(coefficients.dtype)
             coefficients = coefficients + nn.functional.pad(baseline, (0, missing))
         return coefficients @ self.to_block
 
@@ -131,10 +138,18 @@ class PairHead(nn.Module):
 
     def scale(self, graph: Graph, species: Tensor, vectors: Tensor) -> Tensor:
         """(n_pairs, n_coefficients) in eV for each unit of a coefficient."""
-        return self._scale(self._species_pair(graph, species), vectors.norm(dim=-1, keepdim=True))
+        return self._scale(self.kind(graph, species), vectors.norm(dim=-1, keepdim=True))
 
-    def _scale(self, pair: Tensor, distances: Tensor) -> Tensor:
-        scale = self.amplitude.index_select(0, pair) * torch.exp(-self.decay.index_select(0, pair) * distances)
+    def kind(self, graph: Graph, species: Tensor) -> Tensor:
+        """(n_pairs,) row of ``amplitude`` and ``decay``: the pair's elements, at its structure's level of theory."""
+        pair = self._species_pair(graph, species)
+        if not self.n_levels:
+            return pair
+        level = graph.fidelity_index.index_select(0, graph.structure_index.index_select(0, graph.pair_index[0]))
+        return level * self.n_species**2 + pair
+
+    def _scale(self, kind: Tensor, distances: Tensor) -> Tensor:
+        scale = self.amplitude.index_select(0, kind) * torch.exp(-self.decay.index_select(0, kind) * distances)
         return scale if self.envelope is None else scale * self.envelope(distances)
 
     def _species_pair(self, graph: Graph, species: Tensor) -> Tensor:
