@@ -27,7 +27,7 @@ from adiabat.data.store import DatasetStore
 from adiabat.data.structure import Structure
 from adiabat.engines.registry import create_engine
 
-N_600, N_1000, N_OFFSET = 30, 20, 3
+N_600, N_1000, N_OFFSET = 21, 20, 3
 MD_TAIL = 3
 """Last frames of a run at 600 K that are left out: there it fell apart."""
 
@@ -78,7 +78,7 @@ def _model_frames(runs: Path) -> list[ase.Atoms]:
         for path in sorted(runs.glob("acac_md600*/trajectory.xyz"))
         for atoms in read(path, index=":")[3:-MD_TAIL]
     ]
-    return [found[int(i)] for i in np.linspace(0, len(found) - 1, N_600)]
+    return [found[i] for i in np.unique(np.linspace(0, len(found) - 1, N_600).astype(int))]
 
 
 def _hot_frames(start: ase.Atoms) -> list[ase.Atoms]:
