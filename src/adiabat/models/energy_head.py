@@ -132,3 +132,18 @@ class EnergyHead(nn.Module):
         ]
         last = [self.network.weights[-1].squeeze(-1), *self.more_weights[-1].squeeze(-1)]
         return torch.cat([*linear, *(weight / self.n_heads for weight in last)])
+
+    def moved(self, change: Tensor) -> dict[str, Tensor]:
+        """Parameters, by name, with which :attr:`last_weights` are moved by ``change``, (n_features,); of all heads."""
+        n_heads = self.n_heads
+        hidden = len(self.network.weights[-1])
+        parts = change.to(self.network.weights[-1].dtype).split([len(w) for w in self.linear] + [hidden] * n_heads)
+        of_layers, of_heads = parts[: len(self.linear)], parts[len(self.linear) :]
+        last = len(self.network.weights) - 1
+        found = {f"linear.{k}": self.linear[k] + part for k, part in enumerate(of_layers)}
+        found[f"network.weights.{last}"] = self.network.weights[-1] + n_heads * of_heads[0].unsqueeze(-1)
+        if n_heads > 1:
+            found |= {f"more_linear.{k}": self.more_linear[k] + part for k, part in enumerate(of_layers)}
+            moved = self.more_weights[-1] + n_heads * torch.stack(list(of_heads[1:])).unsqueeze(-1)
+            found[f"more_weights.{len(self.more_weights) - 1}"] = moved
+        return {name: tensor.detach() for name, tensor in found.items()}

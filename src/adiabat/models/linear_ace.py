@@ -218,3 +218,7 @@ class LinearEnergyHead(nn.Module):
     def last_weights(self) -> Tensor:
         """(n_species · n_features,) weights in the order of :meth:`last_features`."""
         return self.weights.flatten()
+
+    def moved(self, change: Tensor) -> dict[str, Tensor]:
+        """Parameters, by name, with which :attr:`last_weights` are moved by ``change``, (n_species · n_features,)."""
+        return {"weights": (self.weights + change.to(self.weights.dtype).view_as(self.weights)).detach()}
