@@ -124,7 +124,7 @@ def rigid_motions(structure: Structure) -> Array:
     if not structure.pbc.any():
         centred = structure.positions - structure.positions.mean(axis=0)
         columns += [np.cross(axis, centred) for axis in np.eye(3)]
-    return np.stack([column.ravel() for column in columns], axis=1)
+    return np.stack([np.asarray(column, dtype=np.float64).ravel() for column in columns], axis=1)
 
 
 def relax(model: Model, structure: Structure, *, largest_force: float = 0.01, steps: int = 500) -> Structure:
