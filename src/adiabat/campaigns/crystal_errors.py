@@ -1,12 +1,13 @@
 """A predicted Hamiltonian of a crystal against its reference, and the bands that follow from each."""
 
-import time
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from adiabat.campaigns.operator_predictions import predict_operator
+from adiabat.campaigns.predictions import central_model
 from adiabat.core.errors import ElectronicError, LabelError
 from adiabat.core.operators import BlockOperator, find_pairs
 from adiabat.core.orbitals import OrbitalBasis
@@ -19,6 +20,7 @@ from adiabat.electronic.gap import band_gap
 from adiabat.electronic.kpoints import KMesh, mesh_size, monkhorst_pack
 from adiabat.electronic.smearing import Smearing
 from adiabat.models.model import Model
+from adiabat.uncertainty.interface import UncertainModel
 
 WINDOW: Final = 5.0
 """eV; bands are compared this near the reference's Fermi level."""
@@ -50,6 +52,9 @@ class CrystalComparison:
         gap: of the reference and of the prediction [eV]; None if either is a metal.
         smallest_overlap: λ_min of S(k) at all k compared.
         seconds: time to predict H.
+        spreads: standard deviations of H_pred [eV], in the order of the errors, zero beyond the model's pairs; None
+            without any.
+        central_seconds: time to predict H without them, if there are any.
     """
 
     reference_elements: Array
@@ -65,9 +70,11 @@ class CrystalComparison:
     gap: tuple[float, float] | None
     smallest_overlap: float
     seconds: float
+    spreads: Array | None = None
+    central_seconds: float | None = None
 
 
-def compare_crystals(model: Model, record: Record) -> CrystalComparison:
+def compare_crystals(model: Model | UncertainModel, record: Record) -> CrystalComparison:
     """Predict the Hamiltonian of a labelled crystal and compare it.
 
     Args:
@@ -79,16 +86,16 @@ def compare_crystals(model: Model, record: Record) -> CrystalComparison:
         BasisError: the number of electrons is not known.
         ElectronicError: matrices that define no bands.
     """
-    reference = model.require_operator()
+    central = central_model(model)
+    reference = central.require_operator()
     target, overlap = record.labels["hamiltonian"], record.labels.get("overlap")
     assert isinstance(target, BlockOperator)
     if not isinstance(overlap, BlockOperator):
-        overlap = model.overlap(record.structure)
+        overlap = central.overlap(record.structure)
     basis = reference.orbitals
     _check_layout(basis, reference.spin, record, target)
-    started = time.perf_counter()
-    predicted = model.hamiltonian(record.structure)
-    seconds = time.perf_counter() - started
+    prediction = predict_operator(model, record.structure)
+    predicted = prediction.mean
     pairs = np.unique(np.concatenate([target.pairs, predicted.pairs, overlap.pairs]), axis=0)
     ours, theirs, metric = (operator.on_pairs(pairs) for operator in (predicted, target, overlap))
     errors = ours.with_values(ours.values - theirs.values)
@@ -102,6 +109,7 @@ def compare_crystals(model: Model, record: Record) -> CrystalComparison:
     filled = [_fermi_level(part, mesh, n_electrons, ours) for part in states]
     inside = (states[1].energies - filled[1]).abs() <= WINDOW
     predicted_bands, reference_bands = (part.energies[inside].numpy() for part in states)
+    spread = prediction.spread
     return CrystalComparison(
         reference_elements=_flat(theirs.values[..., counted]),
         errors=_flat(errors.values[..., counted]),
@@ -115,7 +123,9 @@ def compare_crystals(model: Model, record: Record) -> CrystalComparison:
         fermi_level_error=filled[0] - filled[1],
         gap=_gaps(states, n_electrons, ours),
         smallest_overlap=float(states[1].smallest_overlap.min()),
-        seconds=seconds,
+        seconds=prediction.seconds,
+        spreads=None if spread is None else _flat(spread.on_pairs(pairs).values[..., counted]),
+        central_seconds=prediction.central_seconds,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +15,9 @@ from adiabat.campaigns.error_statistics import ErrorStatistics, ErrorSums
 from adiabat.campaigns.evaluation_result import Evaluation
 from adiabat.campaigns.hamiltonian_errors import HamiltonianComparison, shell_pair_errors
 from adiabat.campaigns.predictions import SurfacePrediction
+from adiabat.campaigns.spread_scoring import SpreadEvaluation, curves, held_out_samples, scored
 from adiabat.data.record import Record
+from adiabat.uncertainty.calibration import Calibration
 
 ELEMENTS_PER_STRUCTURE: Final = 2000
 """Matrix elements of one molecule that are kept for parity plots, drawn at random if there are more."""
@@ -29,16 +32,19 @@ class ErrorCollector:
 
     Args:
         group_key: key of ``structure.info`` by which errors are also given apart.
+        spreads: of an uncertain model its method and members, with nothing scored yet.
     """
 
-    def __init__(self, group_key: str) -> None:
+    def __init__(self, group_key: str, spreads: SpreadEvaluation | None = None) -> None:
         self._group_key = group_key
+        self._spreads = spreads
         self._group: dict[int, str | None] = {}
         self._sums: defaultdict[str, dict[int, ErrorSums]] = defaultdict(dict)
         self._element_sums: defaultdict[str, list[ErrorSums]] = defaultdict(list)
         self._shell_sums: defaultdict[str, list[ErrorSums]] = defaultdict(list)
         self._similarity: defaultdict[str, list[Array]] = defaultdict(list)
         self._seconds: defaultdict[str, list[float]] = defaultdict(list)
+        self._cost: defaultdict[str, list[float]] = defaultdict(list)
         self._arrays: defaultdict[str, list[Array]] = defaultdict(list)
         self._smallest_overlap = np.inf
         self._random = np.random.default_rng(0)
@@ -47,13 +53,15 @@ class ErrorCollector:
         """Take energy, forces and stress of one structure, as far as it has labels."""
         index, n_atoms = prediction.index, record.structure.n_atoms
         self._note_group(index, record)
-        self._seconds["energy and derivatives"].append(prediction.seconds)
+        self._note_time("energy and derivatives", prediction.seconds, prediction.central_seconds)
         if "energy" in record.labels:
+            self._add_spread("energy", prediction.energy_spread)
             error = self._pair("energy", index, record.labels["energy"], prediction.energy)
             self._sums["energy"][index] = ErrorSums.of(error)
             self._sums["energy_per_atom"][index] = ErrorSums.of(error / n_atoms)
             self._arrays["energy_n_atoms"].append(np.array([n_atoms]))
         if prediction.forces is not None:
+            self._add_spread("forces", prediction.forces_spread)
             error = self._pair("forces", index, record.labels["forces"], prediction.forces)
             self._sums["forces"][index] = ErrorSums.of(error)
             self._arrays["forces_atomic_numbers"].append(record.structure.atomic_numbers)
@@ -61,13 +69,14 @@ class ErrorCollector:
             for symbol in np.unique(symbols):
                 self._element_sums[str(symbol)].append(ErrorSums.of(error[symbols == symbol]))
         if prediction.stress is not None:
+            self._add_spread("stress", prediction.stress_spread)
             error = self._pair("stress", index, record.labels["stress"], prediction.stress)
             self._sums["stress"][index] = ErrorSums.of(error)
 
     def add_hamiltonian(self, index: int, record: Record, comparison: HamiltonianComparison) -> None:
         """Take the Hamiltonian of one molecule and what follows from it."""
         self._note_group(index, record)
-        self._seconds["ΔH"].append(comparison.seconds)
+        self._note_time("ΔH", comparison.seconds, comparison.central_seconds)
         same_atom = comparison.same_atom
         for name, errors in {
             "hamiltonian": comparison.errors,
@@ -83,13 +92,14 @@ class ErrorCollector:
         self._similarity["coefficient_cosine"].append(comparison.coefficient_cosine)
         self._smallest_overlap = min(self._smallest_overlap, float(comparison.reference.orbitals.smallest_overlap))
         reference = comparison.reference.hamiltonian.to_dense().ravel()
-        self._add_elements(index, reference, comparison.errors.ravel(), same_atom.ravel())
+        spreads = None if comparison.spreads is None else comparison.spreads.ravel()
+        self._add_elements(index, reference, comparison.errors.ravel(), same_atom.ravel(), spreads)
         self._add_orbitals(index, comparison)
 
     def add_crystal(self, index: int, record: Record, comparison: CrystalComparison) -> None:
         """Take the Hamiltonian of one crystal and its bands."""
         self._note_group(index, record)
-        self._seconds["H"].append(comparison.seconds)
+        self._note_time("H", comparison.seconds, comparison.central_seconds)
         same_atom = comparison.same_atom
         bands = comparison.energies_predicted - comparison.energies_reference
         for name, errors in {
@@ -106,15 +116,17 @@ class ErrorCollector:
         for name, errors in crystal_shell_errors(comparison).items():
             self._shell_sums[name].append(ErrorSums.of(errors))
         self._smallest_overlap = min(self._smallest_overlap, comparison.smallest_overlap)
-        self._add_elements(index, comparison.reference_elements, comparison.errors, same_atom)
+        self._add_elements(index, comparison.reference_elements, comparison.errors, same_atom, comparison.spreads)
         self._arrays["bands_structure"].append(np.full(len(bands), index))
         self._arrays["bands_reference"].append(comparison.energies_reference)
         self._arrays["bands_predicted"].append(comparison.energies_predicted)
         if comparison.gap is not None:
             self._sums["gap"][index] = ErrorSums.of(self._pair("gap", index, *comparison.gap))
 
-    def evaluation(self, checks: Sequence[DensityCheck], provenance: Mapping[str, Any]) -> Evaluation:
-        """Sum up."""
+    def evaluation(
+        self, checks: Sequence[DensityCheck], provenance: Mapping[str, Any], calibration: Calibration | None = None
+    ) -> Evaluation:
+        """Sum up; spreads are judged by the intervals of their calibration."""
         for check in checks:
             self._sums["density_energy"][check.index] = ErrorSums.of(np.array([check.energy_error]))
         everything = set(self._group)
@@ -122,6 +134,18 @@ class ErrorCollector:
         if any(name is not None for name in self._group.values()):
             for index, name in self._group.items():
                 groups[_NO_GROUP if name is None else name].add(index)
+        arrays = {name: np.concatenate(parts) for name, parts in self._arrays.items()}
+        spreads = self._spreads
+        if spreads is not None:
+            samples = held_out_samples(arrays)
+            calibration = calibration or Calibration()
+            spreads = replace(
+                spreads,
+                calibration=calibration.to_json(),
+                scores=scored(samples, calibration),
+                cost={kind: float(np.median(ratios)) for kind, ratios in self._cost.items()},
+            )
+            arrays |= curves(samples)
         return Evaluation(
             n_structures=len(everything),
             errors=self._statistics(everything),
@@ -136,8 +160,9 @@ class ErrorCollector:
             smallest_overlap=None if np.isinf(self._smallest_overlap) else self._smallest_overlap,
             density_checks=list(checks),
             seconds={name: float(np.mean(values)) for name, values in self._seconds.items()},
+            uncertainty=spreads,
             provenance=provenance,
-            arrays={name: np.concatenate(parts) for name, parts in self._arrays.items()},
+            arrays=arrays,
         )
 
     def _statistics(self, members: set[int]) -> dict[str, ErrorStatistics]:
@@ -163,7 +188,19 @@ class ErrorCollector:
         self._arrays[f"{name}_predicted"].append(predicted if name == "forces" else predicted[None])
         return predicted - reference
 
-    def _add_elements(self, index: int, reference: Array, errors: Array, same_atom: Array) -> None:
+    def _note_time(self, kind: str, seconds: float, central_seconds: float | None) -> None:
+        self._seconds[kind].append(seconds)
+        if central_seconds is not None:
+            self._cost[kind].append(seconds / central_seconds)
+
+    def _add_spread(self, name: str, spread: Array | float | None) -> None:
+        if spread is not None:
+            rows = np.asarray(spread, dtype=np.float64)
+            self._arrays[f"{name}_spread"].append(rows if name == "forces" else rows[None])
+
+    def _add_elements(
+        self, index: int, reference: Array, errors: Array, same_atom: Array, spreads: Array | None
+    ) -> None:
         """Keep some elements for parity plots."""
         chosen = np.arange(reference.size)
         if reference.size > ELEMENTS_PER_STRUCTURE:
@@ -172,6 +209,8 @@ class ErrorCollector:
         self._arrays["hamiltonian_reference"].append(reference[chosen])
         self._arrays["hamiltonian_predicted"].append(reference[chosen] + errors[chosen])
         self._arrays["hamiltonian_same_atom"].append(same_atom[chosen])
+        if spreads is not None:
+            self._arrays["hamiltonian_spread"].append(spreads[chosen])
 
     def _add_orbitals(self, index: int, comparison: HamiltonianComparison) -> None:
         ours, theirs = comparison.predicted.orbitals, comparison.reference.orbitals

@@ -12,17 +12,19 @@ from adiabat.campaigns.error_collector import ErrorCollector
 from adiabat.campaigns.evaluation_progress import evaluation_progress
 from adiabat.campaigns.evaluation_result import Evaluation
 from adiabat.campaigns.hamiltonian_errors import compare_hamiltonians
-from adiabat.campaigns.predictions import predict_surfaces
+from adiabat.campaigns.predictions import central_model, predict_surfaces
+from adiabat.campaigns.spread_scoring import SpreadEvaluation
 from adiabat.core.errors import LabelError, ModelError
 from adiabat.core.operators import BlockOperator
 from adiabat.data.record import Record
 from adiabat.models.model import Model
+from adiabat.uncertainty.interface import UncertainModel
 
 _SURFACE: Final = frozenset({"energy", "forces", "stress"})
 
 
 def evaluate(
-    model: Model,
+    model: Model | UncertainModel,
     records: Iterable[Record],
     *,
     n_scf: int = 0,
@@ -34,7 +36,8 @@ def evaluate(
     """Compare every label that the model can predict.
 
     Args:
-        model: with an energy head, an operator head, or both.
+        model: with an energy head, an operator head, or both. Of an uncertain model the spreads are judged too, and
+            its mean predictions are compared.
         records: labelled structures.
         n_scf: of how many molecules, evenly chosen, to test the predicted density in PySCF.
         group_key: key of ``structure.info`` by whose value errors are also given apart.
@@ -48,11 +51,15 @@ def evaluate(
         StructureError: an element that the model does not know.
     """
     records = list(records)
-    model.eval()
+    central = central_model(model)
+    spreads, calibration = None, None
+    if isinstance(model, UncertainModel):
+        spreads, calibration = SpreadEvaluation(model.method, len(model.members)), model.calibration
+    central.eval()
     if n_scf:
-        _require_molecular_operator(model)
-    surface, operators = _comparable(model, records)
-    collector = ErrorCollector(group_key)
+        _require_molecular_operator(central)
+    surface, operators = _comparable(central, records)
+    collector = ErrorCollector(group_key, spreads)
     checks: list[DensityCheck] = []
     checked = _evenly(operators, n_scf)
     with evaluation_progress(console) as progress:
@@ -62,17 +69,17 @@ def evaluate(
             progress.update(task, advance=1, description="energy and forces")
         for index in operators:
             progress.update(task, advance=1, description="Hamiltonian")
-            if model.require_operator().baseline == "two-center":
+            if central.require_operator().baseline == "two-center":
                 collector.add_crystal(index, records[index], compare_crystals(model, records[index]))
                 continue
             comparison = compare_hamiltonians(model, records[index])
             collector.add_hamiltonian(index, records[index], comparison)
             if index in checked:
-                engine = reference_engine(model.require_operator())
+                engine = reference_engine(central.require_operator())
                 density = comparison.predicted.density_matrix
                 checks.append(check_density(index, records[index].structure, density, engine))
                 progress.update(task, advance=1, description="SCF from the predicted density")
-    return collector.evaluation(checks, dict(provenance or {}))
+    return collector.evaluation(checks, dict(provenance or {}), calibration)
 
 
 def _require_molecular_operator(model: Model) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from adiabat.campaigns.density_check import DensityCheck
 from adiabat.campaigns.error_statistics import ErrorStatistics
+from adiabat.campaigns.spread_scoring import SpreadEvaluation
 from adiabat.core.atomic_file import write_atomically
 from adiabat.core.errors import FileFormatError, SchemaVersionError
 
@@ -35,6 +36,7 @@ class Evaluation:
         smallest_overlap: least λ_min(S) of all molecules; H errors reach energies amplified by up to its inverse.
         density_checks: SCF runs from the predicted density.
         seconds: mean time a structure, by kind of prediction.
+        uncertainty: how good the spreads are; None of a model that gives none.
         provenance: model, data and settings, as plain JSON values.
         arrays: references and predictions [eV, Å], as written to ``arrays.npz``.
     """
@@ -48,6 +50,7 @@ class Evaluation:
     smallest_overlap: float | None = None
     density_checks: Sequence[DensityCheck] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    uncertainty: SpreadEvaluation | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
@@ -73,6 +76,7 @@ class Evaluation:
             "density_checks": [check.to_json() for check in self.density_checks],
             "scf_cycle_ratio": self.scf_cycle_ratio,
             "seconds": dict(self.seconds),
+            "uncertainty": None if self.uncertainty is None else self.uncertainty.to_json(),
             "provenance": dict(self.provenance),
         }
 
@@ -111,6 +115,7 @@ class Evaluation:
                 expected=f"schema version {SCHEMA_VERSION}",
                 suggestion="repeat `adiabat evaluate`",
             )
+        uncertainty = data.get("uncertainty")
         return cls(
             n_structures=data["n_structures"],
             errors=_from_json(data["errors"]),
@@ -121,6 +126,7 @@ class Evaluation:
             smallest_overlap=data["smallest_overlap"],
             density_checks=[DensityCheck(**check) for check in data["density_checks"]],
             seconds=data["seconds"],
+            uncertainty=None if uncertainty is None else SpreadEvaluation.from_json(uncertainty),
             provenance=data["provenance"],
             arrays=loaded,
         )

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from adiabat.campaigns.error_statistics import ErrorStatistics
 from adiabat.campaigns.evaluation_result import Evaluation
+from adiabat.campaigns.spread_table import spread_table
 
 _NAMES: Final = {
     "energy": "energy",
@@ -40,6 +41,8 @@ def evaluation_tables(evaluation: Evaluation) -> Iterator[Table]:
         yield _errors_table("Hamiltonian by place and shells", evaluation.hamiltonian_by_shells)
     if evaluation.groups:
         yield _groups_table(evaluation.groups)
+    if evaluation.uncertainty is not None and evaluation.uncertainty.scores:
+        yield spread_table(evaluation.uncertainty)
     facts = dict(_facts(evaluation))
     if facts:
         table = Table(title="Besides", title_justify="left", show_header=False)
@@ -85,4 +88,6 @@ def _facts(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
         minao = sum(check.cycles_from_minao for check in evaluation.density_checks)
         yield "SCF cycles, predicted density / minao", f"{predicted} / {minao} = {evaluation.scf_cycle_ratio:.0%}"
     for name, seconds in evaluation.seconds.items():
-        yield f"time a structure, {name}", f"{1e3 * seconds:.3g} ms"
+        cost = evaluation.uncertainty.cost.get(name) if evaluation.uncertainty is not None else None
+        beside = "" if cost is None else f", {cost:.2g} × the central model alone"
+        yield f"time a structure, {name}", f"{1e3 * seconds:.3g} ms{beside}"

@@ -1,12 +1,13 @@
 """A predicted Hamiltonian against its reference, and the orbitals that follow from each."""
 
-import time
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from adiabat.campaigns.operator_predictions import predict_operator
+from adiabat.campaigns.predictions import central_model
 from adiabat.core.errors import LabelError
 from adiabat.core.operators import BlockOperator
 from adiabat.core.orbitals import OrbitalBasis
@@ -16,6 +17,7 @@ from adiabat.models.config import OperatorReference, level_of
 from adiabat.models.model import Model
 from adiabat.physics.h0 import superposed_density_hamiltonian
 from adiabat.simulation.electrons import Electrons, dense, solve_electrons
+from adiabat.uncertainty.interface import UncertainModel
 
 _SHELL_LETTERS: Final = "spdf"
 
@@ -35,6 +37,8 @@ class HamiltonianComparison:
         orbital_similarity: (n_occupied,) |⟨ψ_pred|ψ_ref⟩|.
         coefficient_cosine: (n_occupied,) cosine of the coefficients.
         seconds: time to predict ΔH.
+        spreads: (n_orb, n_orb) standard deviations of H_pred [eV], zero beyond the model's pairs; None without any.
+        central_seconds: time to predict ΔH without them, if there are any.
     """
 
     basis: OrbitalBasis
@@ -45,6 +49,8 @@ class HamiltonianComparison:
     orbital_similarity: Array
     coefficient_cosine: Array
     seconds: float
+    spreads: Array | None = None
+    central_seconds: float | None = None
 
     @property
     def same_atom(self) -> npt.NDArray[np.bool_]:
@@ -53,7 +59,7 @@ class HamiltonianComparison:
         return atoms[:, None] == atoms[None, :]
 
 
-def compare_hamiltonians(model: Model, record: Record) -> HamiltonianComparison:
+def compare_hamiltonians(model: Model | UncertainModel, record: Record) -> HamiltonianComparison:
     """Predict the Hamiltonian of a labelled molecule and compare it.
 
     Args:
@@ -65,21 +71,20 @@ def compare_hamiltonians(model: Model, record: Record) -> HamiltonianComparison:
         LabelError: the reference is in another basis than the model's.
         ElectronicError: an open shell.
     """
-    reference_level = model.require_operator()
+    central = central_model(model)
+    reference_level = central.require_operator()
     structure, labels = record.structure, record.labels
     target = labels["hamiltonian"]
     assert isinstance(target, BlockOperator)
     _check_basis(reference_level, record, target)
     overlap = labels.get("overlap")
     if not isinstance(overlap, BlockOperator):
-        overlap = model.overlap(structure)
-    started = time.perf_counter()
-    delta = model.delta_hamiltonian(structure)
-    seconds = time.perf_counter() - started
+        overlap = central.overlap(structure)
+    prediction = predict_operator(model, structure)
     h0 = labels.get("h0")
     if not isinstance(h0, BlockOperator) or not h0_is_of(reference_level, record):
         h0 = superposed_density_hamiltonian(structure, **reference_level.level)
-    predicted = delta + h0
+    predicted = prediction.mean + h0
     ours = solve_electrons(structure, predicted, overlap, reference_level.basis)
     theirs = solve_electrons(structure, target, overlap, reference_level.basis)
     n_occupied = structure.n_electrons // 2
@@ -94,7 +99,9 @@ def compare_hamiltonians(model: Model, record: Record) -> HamiltonianComparison:
         h0_errors=h0.to_dense() - reference,
         orbital_similarity=similarity.numpy(),
         coefficient_cosine=coefficient_cosine(*coefficients, n_occupied).numpy(),
-        seconds=seconds,
+        seconds=prediction.seconds,
+        spreads=None if prediction.spread is None else prediction.spread.to_dense(),
+        central_seconds=prediction.central_seconds,
     )
 
 
