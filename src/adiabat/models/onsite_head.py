@@ -140,6 +140,13 @@ class OnsiteHead(nn.Module):
         pseudoscalar, *unnatural = self.unnatural
         return [*self.natural, *([pseudoscalar] if self.n_unnatural[0] else []), *unnatural]
 
+    @property
+    def last_names(self) -> list[str]:
+        """Names of the parameters that :attr:`last_weights` are."""
+        first = 0 if self.n_unnatural[0] else 1
+        natural = [f"natural.{l}" for l in range(len(self.natural))]
+        return natural + [f"unnatural.{l}" for l in range(first, len(self.unnatural))]
+
     def linear_features(self, graph: Graph, species: Tensor, vectors: Tensor) -> Tensor:
         """What the linear part is linear in; arguments as of :meth:`forward`."""
         assert self.linear is not None

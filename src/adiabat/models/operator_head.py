@@ -59,9 +59,7 @@ class OperatorHead(nn.Module):
         onsite = self.onsite(features, graph, species, vectors).unflatten(-1, shape)
         pair = self._pairs(features, graph, species, vectors, shape)
         partner = pair.index_select(0, graph.pair_reverse)
-        return OperatorBlocks(
-            onsite=(onsite + self._transposed(onsite)) / 2, pair=(pair + self._transposed(partner)) / 2
-        )
+        return OperatorBlocks(onsite=(onsite + self.transposed(onsite)) / 2, pair=(pair + self.transposed(partner)) / 2)
 
     def _pairs(
         self, features: Tensor, graph: Graph, species: Tensor, vectors: Tensor, shape: tuple[int, ...]
@@ -79,7 +77,8 @@ class OperatorHead(nn.Module):
     def _from_frame(self, blocks: Tensor, vectors: Tensor) -> Tensor:
         return turn_blocks(blocks, orbital_frame(vectors, self.layout).mT, bond_rotation(vectors).mT, self.layout)
 
-    def _transposed(self, blocks: Tensor) -> Tensor:
+    def transposed(self, blocks: Tensor) -> Tensor:
+        """What the partner of a block has to be, so that the operator is Hermitian."""
         return blocks.mT if self.layout.spin != "spinor" else blocks.mT * self.transpose_signs
 
     def pair_coefficients(self, blocks: Tensor, vectors: Tensor) -> Tensor:

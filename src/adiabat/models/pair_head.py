@@ -136,6 +136,11 @@ class PairHead(nn.Module):
         even, *turning = self.out
         return [even, self.out_odd, *turning]
 
+    @property
+    def last_names(self) -> list[str]:
+        """Names of the parameters that :attr:`last_weights` are."""
+        return ["out.0", "out_odd", *(f"out.{m}" for m in range(1, len(self.out)))]
+
     def scale(self, graph: Graph, species: Tensor, vectors: Tensor) -> Tensor:
         """(n_pairs, n_coefficients) in eV for each unit of a coefficient."""
         return self._scale(self.kind(graph, species), vectors.norm(dim=-1, keepdim=True))

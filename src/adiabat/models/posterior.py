@@ -72,6 +72,10 @@ class Posterior:
         """The logarithm of det Λ; half of its growth is the information that new rows bring, in nats."""
         return 2 * self.factor.diagonal().log().sum()
 
+    def to(self, device: torch.device | str) -> "Posterior":
+        """The same on another device."""
+        return self if self.factor.device == torch.device(device) else Posterior(self.factor.to(device))
+
     def mean(self, moment: Float[Tensor, " n *k"]) -> Float[Tensor, " n *k"]:
         """w̄ = Λ⁻¹ b for b = Σ φ̃ ỹ, one column or several."""
         columns = moment.double().unsqueeze(-1) if moment.ndim == 1 else moment.double()
