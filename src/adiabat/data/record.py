@@ -107,6 +107,11 @@ class Record:
                 )
 
     @property
+    def fidelity(self) -> str:
+        """Name of the level of theory that the labels are of; empty where the record does not say."""
+        return self.provenance.fidelity or self.provenance.method
+
+    @property
     def key(self) -> str:
         """Identity of the label set: structure and settings. Two records with one key are duplicates."""
         text = self.structure.content_hash + self.provenance.settings_hash

@@ -119,7 +119,8 @@ def build_examples(
 def _example(record: Record, model: Model, config: TargetsConfig, name: str, dtype: torch.dtype) -> Example:
     structure, targets = record.structure, config.labels
     pair_radius = model.pair_radius if "hamiltonian" in targets else None
-    graph = build_graph(structure, model.cutoff, pair_radius=pair_radius, dtype=dtype)
+    fidelity = model.fidelity_index(record.fidelity) if model.config.fidelities else 0
+    graph = build_graph(structure, model.cutoff, pair_radius=pair_radius, fidelity=fidelity, dtype=dtype)
     n_atoms = structure.n_atoms
     shapes = {"energy": (1,), "forces": (n_atoms, 3), "stress": (1, 3, 3)}
     values: dict[str, Tensor] = {}

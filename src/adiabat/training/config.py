@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from adiabat.models.config import FrozenConfig, ModelConfig
 
 LossName = Literal["mse", "mae", "huber", "norm"]
+Part = Literal["trunk", "energy_head", "operator_head"]
 
 SPECTRAL: Final = ("eigenvalues", "wavefunctions")
 """Targets that are computed from the Hamiltonian."""
@@ -32,6 +33,9 @@ class StoreSlice(Section):
     """Python slice of frames to leave out of those, for instance ``4::5``."""
     first: int | None = Field(default=None, gt=0)
     """Keep only the first n frames of what is left."""
+    fidelity: str | None = Field(default=None, min_length=1)
+    """Level of theory of these labels, in the place of what the records say of themselves: their fidelity, else their
+    method. Labels of several levels are told apart by ``model.fidelities``."""
 
 
 def _as_slices(value: Any) -> Any:
@@ -60,10 +64,12 @@ class DataConfig(Section):
     """Number of frames of ``train`` held out for validation. With 0, and no store, the last EMA weights are kept."""
     split_seed: int = 0
     """Seed of that draw."""
-    reference_energies: dict[str, float] | None = None
-    """Energy of each element by its symbol [eV]. By default, least squares over the training energies."""
+    reference_energies: dict[str, float] | dict[str, dict[str, float]] | None = None
+    """Energy of each element by its symbol [eV]; of several levels of theory, such a mapping for any fidelity. By
+    default, least squares over the training energies."""
     isolated_atoms: str | None = None
-    """Store of free atoms, from `adiabat label --isolated-atoms`, whose energies are the reference energies."""
+    """Store of free atoms, from `adiabat label --isolated-atoms`, whose energies are the reference energies; of several
+    levels of theory, of those that it has labels of."""
 
     @model_validator(mode="after")
     def _one_source_of_each_part(self) -> Self:
@@ -266,7 +272,18 @@ class LoopConfig(Section):
     validation_batch_size: int = Field(default=32, gt=0)
     """Structures a batch when scoring."""
     seed: int = 0
-    """Seed of the initial weights and of the order of frames."""
+    """Seed of the initial weights, of the order of frames, and of the heads of a shallow ensemble."""
+    init_model: str | None = None
+    """Model package to start from instead of random weights: all of it that fits, which is told. Sizes that the
+    ``model`` section does not give are those of the package."""
+    init_references: Literal["refit", "keep"] = "refit"
+    """Reference energies (and mean blocks of H) of ``init_model``: moved to the mean error of the package on the
+    training frames, which another level of theory needs, or kept."""
+    freeze: tuple[Part, ...] = ()
+    """Parts whose weights stay as they are at the start: ``trunk``, ``energy_head``, ``operator_head``."""
+    target_share: float | None = Field(default=None, gt=0, lt=1)
+    """With ``model.fidelities``: part of the structures drawn that are of the target level. By default a half, or their
+    part of the frames where that is more: few frames of the target do not drown in many of the others."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of the trunk; energies are summed in float64 either way."""
     device: str = "cpu"

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,10 +17,17 @@ from adiabat.training.config import DataConfig, StoreSlice
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A labelled structure and the name by which an error calls it."""
+    """A labelled structure.
+
+    Attributes:
+        record: its structure and labels.
+        name: by which an error calls it.
+        fidelity: the level that the configuration gave it, in the place of its own.
+    """
 
     record: Record
     name: str
+    fidelity: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +51,7 @@ class Frames:
         for part in (self.train, self.validation):
             digest.update(b"part")
             for frame in part:
-                digest.update(frame.record.key.encode())
+                digest.update((frame.record.key + frame.fidelity).encode())
                 for label, value in sorted(frame.record.labels.items()):
                     flat = value.values if isinstance(value, BlockOperator) else value
                     dtype = "<c16" if np.iscomplexobj(flat) else "<f8"
@@ -90,8 +97,15 @@ def _read(slices: Sequence[StoreSlice]) -> list[Frame]:
     for part in slices:
         with DatasetStore.open(part.path) as store:
             indices = _indices(part, len(store))
-            frames += [_frame(store[index], index, part.path) for index in indices]
+            frames += [_of_fidelity(_frame(store[index], index, part.path), part.fidelity) for index in indices]
     return frames
+
+
+def _of_fidelity(frame: Frame, fidelity: str | None) -> Frame:
+    if fidelity is None:
+        return frame
+    provenance = replace(frame.record.provenance, fidelity=fidelity)
+    return replace(frame, record=replace(frame.record, provenance=provenance), fidelity=fidelity)
 
 
 def _frame(record: Record, index: int, path: str) -> Frame:

@@ -2,24 +2,28 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from adiabat.core.errors import TrainingError
+from adiabat.models.config import ModelConfig
 from adiabat.models.package import save_model
 from adiabat.training.batches import Batch, join
 from adiabat.training.checkpoint import read_checkpoint, write_checkpoint
 from adiabat.training.config import TrainConfig
 from adiabat.training.ema import ExponentialMovingAverage
+from adiabat.training.head_draws import HeadDraws
 from adiabat.training.losses import add_errors, errors, total_loss
 from adiabat.training.metrics import ErrorSums
 from adiabat.training.nonfinite import nonfinite_error
 from adiabat.training.optimizer import ClippedAdam
 from adiabat.training.progress import Progress
 from adiabat.training.run_files import RunFiles
-from adiabat.training.sampler import BatchSampler
+from adiabat.training.sampler import BatchSampler, Sampler, TargetSampler
 from adiabat.training.schedule import progress, rate_factor
 from adiabat.training.scoring import score
 from adiabat.training.setup import TrainingSetup
@@ -39,7 +43,8 @@ class TrainingLoop:
         self.model = setup.model.train()
         self.optimizer = ClippedAdam(self.model, config.optimizer)
         self.averages = ExponentialMovingAverage(self.model, config.training.ema_decay)
-        self.sampler = BatchSampler(len(setup.train), config.training.batch_size, config.training.seed)
+        self.sampler = _sampler(config, setup)
+        self.heads = _head_draws(config, setup)
         self.progress = Progress()
         self.gradient_norm = torch.zeros(())
         self._best_weights: dict[str, Tensor] = {}
@@ -70,9 +75,15 @@ class TrainingLoop:
             TrainingError: the loss or its gradient is not finite; the structure is named.
         """
         state = self.progress
-        batch = join([self.setup.train[index] for index in self.sampler.batch(state.step)])
-        found = errors(self.model(batch.graph, batch.outputs), batch)
-        loss = total_loss(found, batch, self.setup.targets, self.model)
+        indices = self.sampler.batch(state.step)
+        batch = join([self.setup.train[index] for index in indices])
+        if self.heads is None:
+            found = errors(self.model(batch.graph, batch.outputs), batch)
+            loss = total_loss(found, batch, self.setup.targets, self.model)
+        else:
+            draw = self.heads.draw(state.step, indices)
+            found = errors(self.model(batch.graph, batch.outputs, heads=draw.heads), batch)
+            loss = total_loss(found, batch, self.setup.targets, self.model, draw.weights)
         self.optimizer.zero_grad()
         loss.backward()
         self.gradient_norm = self.optimizer.clip()
@@ -189,6 +200,8 @@ class TrainingLoop:
             "progress": self.progress.to_json(),
             "config": self.config.model_dump(mode="json"),
             "data_hash": self.setup.data_hash,
+            "model": self.model.config.model_dump(mode="json"),
+            "init_model": self.setup.provenance.get("init_model"),
         }
         write_checkpoint(self.files.checkpoint, groups, state)
 
@@ -201,3 +214,27 @@ class TrainingLoop:
         torch.set_rng_state(groups["random"]["cpu"])
         self._loss_sum.copy_(groups["log"]["loss_sum"])
         self.progress = Progress.from_json(state["progress"])
+        if state.get("init_model"):
+            provenance = {**self.setup.provenance, "init_model": state["init_model"]}
+            self.setup = replace(self.setup, provenance=provenance)
+
+
+def architecture(state: Mapping[str, Any]) -> ModelConfig | None:
+    """Architecture of the run that a checkpoint is of; None for a checkpoint that does not hold it."""
+    return ModelConfig.model_validate(state["model"]) if state.get("model") else None
+
+
+def _sampler(config: TrainConfig, setup: TrainingSetup) -> Sampler:
+    settings = config.training
+    if setup.model.config.fidelities:
+        is_target = np.array([int(example.graph.fidelity_index) == 0 for example in setup.train])
+        return TargetSampler(is_target, settings.batch_size, settings.seed, settings.target_share)
+    return BatchSampler(len(setup.train), settings.batch_size, settings.seed)
+
+
+def _head_draws(config: TrainConfig, setup: TrainingSetup) -> HeadDraws | None:
+    """Draws of heads, where the model has several."""
+    if setup.model.energy_head is None or setup.model.config.ensemble == 1:
+        return None
+    device = next(setup.model.parameters()).device
+    return HeadDraws(setup.model.config.ensemble, len(setup.train), config.training.seed, device)

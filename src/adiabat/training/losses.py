@@ -68,15 +68,33 @@ def _spectral_errors(blocks: OperatorBlocks, batch: Batch) -> dict[str, tuple[Te
     return {name: (torch.cat(parts),) for name, parts in found.items()}
 
 
-def total_loss(found: Mapping[str, tuple[Tensor, ...]], batch: Batch, targets: TargetsConfig, model: Model) -> Tensor:
-    """Sum of all loss terms of a batch, shape (), float64."""
+def total_loss(
+    found: Mapping[str, tuple[Tensor, ...]],
+    batch: Batch,
+    targets: TargetsConfig,
+    model: Model,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Sum of all loss terms of a batch, shape (), float64.
+
+    Args:
+        found: errors, from :func:`errors`.
+        batch: that they are of.
+        targets: weights, scales and penalties.
+        model: for the frames of its operator's bonds.
+        weights: (n_structures,) of each structure's energy, forces and stress; 1 by default.
+    """
     terms = []
     for name, config in targets.active.items():
         if name in found:
             parts = found[name]
             if isinstance(config, HamiltonianTarget) and config.space == "irreps":
                 parts = _coefficients(parts, batch, model)
-            penalties = sum((_penalty(part, config) for part in parts), start=_zero(parts[0]))
+            if weights is not None and name in ("energy", "forces", "stress"):
+                own = weights.index_select(0, batch.graph.structure_index) if name == "forces" else weights
+                penalties = (_penalties(parts[0], config).unsqueeze(-1).flatten(1).sum(1) * own).sum()
+            else:
+                penalties = sum((_penalties(part, config).sum() for part in parts), start=_zero(parts[0]))
             terms.append(penalties * (config.weight / _n_penalties(batch.counts[name], parts, config)))
     return torch.stack(terms).sum()
 
@@ -105,19 +123,19 @@ def _n_penalties(n_labels: int, parts: tuple[Tensor, ...], config: TargetConfig)
     return n_labels / parts[0][0].numel()
 
 
-def _penalty(part: Tensor, config: TargetConfig) -> Tensor:
-    """Σ ρ(error / scale) over one array of errors, shape ()."""
+def _penalties(part: Tensor, config: TargetConfig) -> Tensor:
+    """ρ(error / scale) of each value of one array of errors, or of each row for ``norm``; (n_rows, …)."""
     scaled = part / config.scale
     match config.loss:
         case "mse":
-            return scaled.square().sum()
+            return scaled.square()
         case "mae":
-            return scaled.abs().sum()
+            return scaled.abs()
         case "norm":
-            return (scaled.flatten(1).norm(dim=1) if scaled.ndim > 1 else scaled.abs()).sum()
+            return scaled.flatten(1).norm(dim=1) if scaled.ndim > 1 else scaled.abs()
         case "huber":
             delta = config.huber_delta
-            return torch.nn.functional.huber_loss(scaled, torch.zeros_like(scaled), reduction="sum", delta=delta)
+            return torch.nn.functional.huber_loss(scaled, torch.zeros_like(scaled), reduction="none", delta=delta)
 
 
 def add_errors(sums: ErrorSums, found: Mapping[str, tuple[Tensor, ...]], batch: Batch) -> None:

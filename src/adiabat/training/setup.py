@@ -2,6 +2,7 @@
 
 import math
 import platform
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,20 +14,21 @@ from ase.data import chemical_symbols
 from torch import Tensor
 
 from adiabat.core.errors import ConfigError, LabelError, ModelError
-from adiabat.core.operators import BlockOperator, Spin
-from adiabat.core.orbitals import OrbitalBasis
 from adiabat.data.graph import Graph, build_graph
-from adiabat.data.record import Provenance, Record
+from adiabat.data.record import Record
 from adiabat.data.store import DatasetStore
-from adiabat.models.config import LEVEL_KEYS, ModelConfig, OperatorReference, level_of
+from adiabat.models.config import ModelConfig
 from adiabat.models.device import compute_device
 from adiabat.models.model import Model, build_model
 from adiabat.models.statistics import fit_statistics
 from adiabat.physics.reference_energies import ReferenceEnergies, given, isolated_atoms
 from adiabat.training.batches import TARGETS, Example, build_examples
 from adiabat.training.config import DataConfig, LoopConfig, TargetsConfig, TrainConfig
+from adiabat.training.fidelities import check_fidelities
 from adiabat.training.frames import Frame, Frames, load_frames
+from adiabat.training.operator_levels import operator_reference
 from adiabat.training.operator_targets import label_reach, overlap_blocks
+from adiabat.training.start import architecture_of, freeze, start_from
 
 _OVERLAP_RECORDS = 200
 """About how many structures the tables of S are read from."""
@@ -45,6 +47,7 @@ class TrainingSetup:
         test: examples scored at the end.
         data_hash: of the training and validation frames.
         provenance: what the model package will say about its making.
+        notes: lines for the log.
     """
 
     model: Model
@@ -54,23 +57,34 @@ class TrainingSetup:
     test: Sequence[Example]
     data_hash: str
     provenance: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
 
-def prepare(config: TrainConfig) -> TrainingSetup:
+def prepare(config: TrainConfig, *, resumed: ModelConfig | None = None) -> TrainingSetup:
     """Read the frames, make the model, fit its statistics, and build all graphs.
 
+    Args:
+        config: the run.
+        resumed: architecture of a run that goes on; its weights come from its checkpoint, and from no other model.
+
     Raises:
-        LabelError: a target without labels, or Hamiltonians of more than one level of theory.
-        ConfigError, StoreError: see :func:`load_frames` and :func:`check_selection`.
+        LabelError: a target without labels, or levels of theory that are not told apart.
+        ModelError: a model to start from that is of other sizes.
+        ConfigError, StoreError, FileFormatError: see :func:`load_frames`, :func:`check_selection` and ``load_model``.
     """
     frames = load_frames(config.data)
     records = [frame.record for frame in frames.train]
-    targets = config.targets or default_targets(records, config.model)
+    sizes = resumed or architecture_of(config)
+    targets = config.targets or default_targets(records, sizes)
     check_selection(config.training, targets)
-    architecture = with_pair_radius(trained_heads(config.model, targets), records)
+    check_fidelities(frames, targets.labels, sizes.fidelities)
+    architecture = with_pair_radius(trained_heads(sizes, targets), records)
     model = create_model(architecture, config.training, [*records, *(frame.record for frame in frames.validation)])
     train = _examples(frames.train, model, targets)
-    statistics = fit_statistics(model, train, reference_energies(config.data, model.atomic_numbers))
+    energies = reference_energies(config.data, model.atomic_numbers, model.config.fidelities)
+    statistics = fit_statistics(model, train, energies)
+    start = None if resumed is not None else start_from(config, model, train, given=energies is not None)
+    freeze(model, config.training.freeze)
     if model.overlap_table is not None:
         statistics["overlap_error"] = fit_overlap(model, records)
     return TrainingSetup(
@@ -80,7 +94,12 @@ def prepare(config: TrainConfig) -> TrainingSetup:
         validation=_examples(frames.validation, model, targets),
         test=_examples(frames.test, model, targets),
         data_hash=frames.data_hash,
-        provenance={**_provenance(config, targets, frames), "statistics": statistics},
+        provenance={
+            **_provenance(config, targets, frames),
+            "statistics": statistics,
+            **({"init_model": start.provenance} if start else {}),
+        },
+        notes=start.notes if start else (),
     )
 
 
@@ -150,54 +169,67 @@ def create_model(config: ModelConfig, training: LoopConfig, records: Sequence[Re
     """Make a model with random weights for the elements, and the level of theory, of some records."""
     device = compute_device(training.device)
     elements = sorted({int(z) for record in records for z in record.structure.atomic_numbers})
-    reference = operator_reference(records) if config.operator is not None else None
+    reference = operator_reference(records, config.fidelities) if config.operator is not None else None
     torch.manual_seed(training.seed)
     return build_model(config, elements, reference, dtype=_DTYPES[training.dtype]).to(device)
 
 
-def reference_energies(config: DataConfig, elements: Collection[int]) -> ReferenceEnergies | None:
+def reference_energies(
+    config: DataConfig, elements: Collection[int], fidelities: Sequence[str] = ()
+) -> ReferenceEnergies | Mapping[str, ReferenceEnergies] | None:
     """Reference energies that the configuration names; None where least squares are to find them.
 
+    Args:
+        config: where the frames come from.
+        elements: atomic numbers that the model knows.
+        fidelities: that it tells apart; then the result is by fidelity, without those that least squares are to find.
+
     Raises:
-        ConfigError: a given value for what is no element.
+        ConfigError: a given value for what is no element or no fidelity, or one mapping for several levels of theory.
         LabelError: an element without a labelled free atom in the store.
     """
-    if config.reference_energies is not None:
-        return given(config.reference_energies)
+    values = config.reference_energies
+    if values is not None:
+        return _given_energies(values, fidelities)
     if config.isolated_atoms is None:
         return None
     with DatasetStore.open(config.isolated_atoms) as store:
-        found = {
-            int(record.structure.atomic_numbers[0]): float(np.asarray(record.labels["energy"]))
-            for record in store
-            if record.structure.n_atoms == 1 and "energy" in record.labels
-        }
+        atoms = [record for record in store if record.structure.n_atoms == 1 and "energy" in record.labels]
+    if not fidelities:
+        return _free_atoms(atoms, elements, config.isolated_atoms)
+    by_level = {name: [record for record in atoms if record.fidelity == name] for name in fidelities}
+    return {name: _free_atoms(own, elements, config.isolated_atoms) for name, own in by_level.items() if own}
+
+
+def _given_energies(
+    values: Mapping[str, float] | Mapping[str, dict[str, float]], fidelities: Sequence[str]
+) -> ReferenceEnergies | Mapping[str, ReferenceEnergies]:
+    by_level = {name: value for name, value in values.items() if isinstance(value, Mapping)}
+    plain = {name: value for name, value in values.items() if not isinstance(value, Mapping)}
+    unknown = [name for name in by_level if name not in fidelities]
+    if unknown or (fidelities and plain):
+        raise ConfigError(
+            f"data.reference_energies of {', '.join(values)}",
+            expected=f"a mapping of symbols to eV for any of the fidelities {', '.join(fidelities)}"
+            if fidelities
+            else "an energy in eV for each chemical symbol: model.fidelities names no levels",
+            suggestion="data.reference_energies: {" + ", ".join(f"{name}: {{H: …}}" for name in fidelities) + "}"
+            if fidelities
+            else "drop the level, or name it in model.fidelities",
+        )
+    return {name: given(value) for name, value in by_level.items()} if fidelities else given(plain)
+
+
+def _free_atoms(atoms: Sequence[Record], elements: Collection[int], path: str) -> ReferenceEnergies:
+    found = {int(record.structure.atomic_numbers[0]): float(np.asarray(record.labels["energy"])) for record in atoms}
     missing = [chemical_symbols[z] for z in elements if z not in found]
     if missing:
         raise LabelError(
-            f"{config.isolated_atoms} without a free atom of {', '.join(missing)}",
+            f"{path} without a free atom of {', '.join(missing)}",
             expected="an energy of each element's free atom",
             suggestion="`adiabat label STRUCTURES --isolated-atoms -o atoms.lmdb` with the engine of the labels",
         )
     return isolated_atoms(elements, lambda atom: found[int(atom.atomic_numbers[0])])
-
-
-def operator_reference(records: Sequence[Record]) -> OperatorReference:
-    """The one level of theory of all records with a Hamiltonian.
-
-    Raises:
-        LabelError: there is none, it is not fully described, or there are several.
-    """
-    labelled = [record for record in records if "hamiltonian" in record.labels]
-    with_h0 = [record for record in labelled if "h0" in record.labels]
-    if with_h0 and len(with_h0) < len(labelled):
-        raise LabelError(
-            f"{len(with_h0)} of {len(labelled)} Hamiltonians with an h0 label",
-            expected="an H0 with each of them, or with none",
-            suggestion="train on Hamiltonians from one `adiabat label` campaign",
-        )
-    basis = _common_basis([record.provenance for record in labelled])
-    return _with_h0(with_h0, basis) if with_h0 else _without_h0(labelled, basis)
 
 
 def fit_overlap(model: Model, records: Sequence[Record]) -> float:
@@ -220,66 +252,6 @@ def fit_overlap(model: Model, records: Sequence[Record]) -> float:
     return error
 
 
-def _with_h0(labelled: Sequence[Record], basis: OrbitalBasis | None) -> OperatorReference:
-    levels = [dict(level) for level in {tuple(level_of(record.provenance.settings).items()) for record in labelled}]
-    if len(levels) != 1 or set(levels[0]) != set(LEVEL_KEYS):
-        found_levels = sorted(", ".join(f"{key} {value}" for key, value in level.items()) for level in levels)
-        raise LabelError(
-            f"Hamiltonians at {len(levels)} levels of theory: {'; '.join(found_levels) or 'none is labelled'}",
-            expected="one level, in the provenance of every Hamiltonian: H0 and the overlap are computed from it",
-            suggestion="train on Hamiltonians from one `adiabat label` campaign",
-        )
-    assert basis is not None
-    return OperatorReference(**levels[0], orbital_basis=basis.to_json())
-
-
-def _without_h0(labelled: Sequence[Record], basis: OrbitalBasis | None) -> OperatorReference:
-    methods = sorted({record.provenance.method for record in labelled})
-    spins: list[Spin] = sorted(
-        {operator.spin for record in labelled if isinstance(operator := record.labels["hamiltonian"], BlockOperator)}
-    )
-    if len(methods) != 1 or len(spins) != 1 or basis is None:
-        raise LabelError(
-            f"Hamiltonians of the methods {methods or 'none is labelled'} and spin layouts {spins}",
-            expected="one method and one spin layout for all of them",
-            suggestion="train on one of them; `adiabat data inspect` shows what a store holds",
-        )
-    gaussian: dict[str, Any] | None = None
-    for record in labelled:
-        found = record.provenance.settings.get("gaussian_basis")
-        if isinstance(found, Mapping):
-            gaussian = _merged(gaussian, found)
-    return OperatorReference(
-        basis=basis.name, orbital_basis=basis.to_json(), baseline="two-center", spin=spins[0], method=methods[0],
-        xc=str(labelled[0].provenance.settings.get("xc", "")), gaussian_basis=gaussian,
-        tabulated_overlap=gaussian is None and all("overlap" in record.labels for record in labelled),
-    )  # fmt: skip
-
-
-def _merged(ours: dict[str, Any] | None, theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Basis functions of the elements of both."""
-    if ours is None:
-        return dict(theirs)
-    return {
-        **ours,
-        **{key: {**ours[key], **value} if isinstance(value, Mapping) else value for key, value in theirs.items()},
-    }
-
-
-def _common_basis(labelled: Sequence[Provenance]) -> OrbitalBasis | None:
-    basis: OrbitalBasis | None = None
-    for provenance in labelled:
-        found = provenance.orbital_basis
-        if found is None:
-            raise LabelError(
-                "a Hamiltonian without its orbital basis",
-                expected="the shells of each element in the provenance",
-                suggestion="label the structures again with `adiabat label`",
-            )
-        basis = found if basis is None or basis == found else basis.merged_with(found)
-    return basis
-
-
 def _examples(frames: Sequence[Frame], model: Model, targets: TargetsConfig) -> list[Example]:
     if not frames:
         return []
@@ -289,6 +261,7 @@ def _examples(frames: Sequence[Frame], model: Model, targets: TargetsConfig) -> 
 def _provenance(config: TrainConfig, targets: TargetsConfig, frames: Frames) -> dict[str, Any]:
     """Configuration, data and versions; the loop adds steps, time and errors."""
     methods = sorted({frame.record.provenance.method for frame in frames.train})
+    levels = Counter(frame.record.fidelity for frame in frames.train)
     return {
         "config": config.model_dump(mode="json"),
         "targets": targets.model_dump(mode="json", exclude_none=True),
@@ -297,6 +270,7 @@ def _provenance(config: TrainConfig, targets: TargetsConfig, frames: Frames) -> 
         "n_validation": len(frames.validation),
         "n_test": len(frames.test),
         "methods": methods,
+        "fidelities": dict(sorted(levels.items())),
         "versions": {
             "adiabat": version("adiabat"),
             "torch": str(torch.__version__),

@@ -16,7 +16,7 @@ from adiabat.core.interruption import StopRequest, stop_on_signals
 from adiabat.training.checkpoint import read_checkpoint
 from adiabat.training.config import LoopConfig, TrainConfig
 from adiabat.training.console import RunDisplay, end_time
-from adiabat.training.loop import TrainingLoop
+from adiabat.training.loop import TrainingLoop, architecture
 from adiabat.training.metrics import describe
 from adiabat.training.metrics_log import MetricsLog
 from adiabat.training.progress import TrainingResult
@@ -69,10 +69,12 @@ class Trainer:
         if saved is None:
             self.files.check_unused()
         with _reproducible(self.config.training):
-            setup = self._setup or prepare(self.config)
+            setup = self._setup or prepare(self.config, resumed=None if saved is None else architecture(saved[1]))
             loop = self._begin(setup, saved)
             log = MetricsLog(self.files.directory, loop.progress.step, tensorboard=self.config.training.tensorboard)
             display = RunDisplay(self.console)
+            for line in setup.notes:
+                display.line(line)
             try:
                 with stop_on_signals() as stop:
                     reason = self._run(loop, log, display, stop)
