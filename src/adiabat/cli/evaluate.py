@@ -7,6 +7,7 @@ import typer
 
 from adiabat.cli.output_directory import check_output_directory
 from adiabat.core.errors import ConfigError, nearest
+from adiabat.data.frame_slice import parse_frames
 
 if TYPE_CHECKING:
     from adiabat.data.record import Record
@@ -20,7 +21,11 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Directory for metrics.json and arrays.npz.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page of errors and, of an uncertain model, of uncertainties.")
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Part of a saved split: split.json:test.")] = None,
+    frames: Annotated[str, typer.Option(help="Frames as a Python slice: 450:500, ::10.")] = ":",
     scf: Annotated[int, typer.Option(help="Molecules on which PySCF starts from the predicted density.", min=0)] = 0,
     group_by: Annotated[str, typer.Option(help="Key by whose value errors are also given apart.")] = "config_type",
     batch_size: Annotated[int, typer.Option(help="Structures evaluated together.", min=1)] = 16,
@@ -29,7 +34,8 @@ def evaluate(
     """Compare a model with labels it has not seen.
 
     Every label that the model predicts is compared: energy, forces, stress; for the Hamiltonian also orbital
-    energies, gap and orbitals, and with --scf the energy and the SCF cycles of the predicted density.
+    energies, gap and orbitals, and with --scf the energy and the SCF cycles of the predicted density. Of a model that
+    says how far it may be off, such as `adiabat uncertainty fit` writes, that is judged as well.
     """
     from rich.console import Console
 
@@ -41,7 +47,7 @@ def evaluate(
     if output is not None:
         check_output_directory(output)
     where = compute_device(device)
-    records, described = _records(data, split)
+    records, described = _records(data, split, frames)
     provenance = {
         "model": {"file": str(model), "content_hash": inspect_model(model)["content_hash"]},
         "data": described,
@@ -62,28 +68,31 @@ def evaluate(
     if output is not None:
         result.save(output)
         console.print(f"written to {output}", highlight=False)
+    if report is not None:
+        from adiabat.reports.evaluation_page import write_evaluation_page
+
+        write_evaluation_page(result.to_json(), result.arrays, report)
+        console.print(f"page: {report}", highlight=False)
 
 
-def _records(path: Path, split: str | None) -> "tuple[list[Record], dict[str, Any]]":
+def _records(path: Path, split: str | None, frames: str) -> "tuple[list[Record], dict[str, Any]]":
     """Read the records, and say which they are."""
-    from adiabat.data.readers import read_records
+    from adiabat.cli.data_source import read_frames
     from adiabat.data.splits import Split
     from adiabat.data.store import DatasetStore
 
+    if split is None:
+        return read_frames(path, frames)
     if not path.is_dir():
-        if split is not None:
-            raise ConfigError(
-                f"--split {split} for {path.name}, which is a file",
-                expected="a store, whose records a split numbers",
-                suggestion=f"import it first: adiabat data import {path} -o {path.stem}.lmdb",
-            )
-        return read_records(path), {"file": str(path)}
+        raise ConfigError(
+            f"--split {split} for {path.name}, which is a file",
+            expected="a store, whose records a split numbers",
+            suggestion=f"import it first: adiabat data import {path} -o {path.stem}.lmdb",
+        )
+    file, part = _split_part(split)
     with DatasetStore.open(path) as store:
-        described: dict[str, Any] = {"file": str(path), "content_hash": store.content_hash, "split": split}
-        if split is None:
-            return list(store), described
-        file, part = _split_part(split)
-        indices = getattr(Split.load(file, content_hash=store.content_hash), part)
+        indices = getattr(Split.load(file, content_hash=store.content_hash), part)[parse_frames(frames)]
+        described = {"file": str(path), "content_hash": store.content_hash, "split": split, "frames": frames}
         return [store[int(index)] for index in indices], described
 
 
