@@ -1,11 +1,12 @@
 """``adiabat md``: molecular dynamics with a model, electrons on request."""
 
+import json
 import shlex
 import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from adiabat.simulation.settings import MdSettings
 
 
+GATE_CLOSED: Final = 3
+"""Exit code of a run that its gate stopped."""
+
+
 class EnsembleName(StrEnum):
     """Choices of ``--ensemble``."""
 
@@ -24,8 +29,22 @@ class EnsembleName(StrEnum):
     LANGEVIN = "langevin"
 
 
+class GateAction(StrEnum):
+    """Choices of ``--gate-action``."""
+
+    STOP = "stop"
+    REWIND = "rewind"
+
+
+class DriveName(StrEnum):
+    """Choices of ``--drive``."""
+
+    MEAN = "mean"
+    CENTRAL = "central"
+
+
 def md(
-    model: Annotated[Path, typer.Argument(help="Model file (.safetensors).")],
+    model: Annotated[Path, typer.Argument(help="File of a model, or of an uncertain model.")],
     structure: Annotated[Path, typer.Argument(help="Starting structure, in any format that adiabat reads.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Run directory.")],
     ensemble: Annotated[EnsembleName, typer.Option(help="nve, or langevin (constant T).")] = EnsembleName.NVE,
@@ -43,6 +62,22 @@ def md(
         typer.Option(help="From the predicted Hamiltonian: gap, homo, lumo, orbital_energies, charges, dipole."),
     ] = None,
     follow_every: Annotated[int, typer.Option(help="Steps between them.")] = 20,
+    gate: Annotated[
+        float | None,
+        typer.Option(help="Largest standard deviation of an atom's force that is trusted [eV/Å]; uncertain models."),
+    ] = None,
+    gate_every: Annotated[int, typer.Option(help="Steps between looks at it.")] = 1,
+    gate_action: Annotated[
+        GateAction, typer.Option(help="Beyond it: stop, or rewind to the last restart point with new velocities.")
+    ] = GateAction.STOP,
+    max_rewinds: Annotated[int, typer.Option(help="After so many rewinds, stop.")] = 20,
+    drive: Annotated[
+        DriveName,
+        typer.Option(help="With --gate: move atoms with the mean of all members, or with the central model alone."),
+    ] = DriveName.MEAN,
+    bias: Annotated[
+        float | None, typer.Option(help="τ: move on E − τ σ_E, towards what an uncertain model does not know.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the run directory.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ….")] = "cpu",
 ) -> None:
@@ -50,7 +85,11 @@ def md(
 
     Writes trajectory.xyz, log.jsonl, electrons.jsonl (with --follow) and restart.npz into the run directory. A run
     that was stopped or killed goes on, bit for bit, with the same command and --resume.
+
+    With --gate, frames that the model is not sure of go to gated.xyz, and what was done to gate.jsonl. A run that a
+    gate stopped ends with exit code 3; it goes on with --resume and a model that was trained on those frames too.
     """
+    _check_gate_options(gate, gate_every, gate_action, drive)
     settings = _settings(
         ensemble=ensemble.value,
         timestep_fs=timestep,
@@ -63,6 +102,16 @@ def md(
         restart_interval=restart_every,
         follow=tuple(follow or ()),
         follow_interval=follow_every,
+        gate=None
+        if gate is None
+        else {
+            "threshold": gate,
+            "every": gate_every,
+            "action": gate_action.value,
+            "max_rewinds": max_rewinds,
+            "drive": drive.value,
+        },
+        bias=None if bias is None else {"strength": bias},
     )
 
     from rich.console import Console
@@ -75,10 +124,17 @@ def md(
     check_output_directory(output)
     where = compute_device(device)
     start = _one_structure(structure, frame)
-    result = run_md(load_model(model).to(where), start, settings, output, resume=resume, console=console)
+    result = run_md(load_model(model), start, settings, output, resume=resume, console=console, device=where)
+    if result.rewinds:
+        typer.echo(
+            f"{result.rewinds} rewinds: the ensemble is biased towards what the model knows (gate.jsonl)", err=True
+        )
     if result.finished:
         typer.echo(f"{result.step} steps ({result.step * timestep:g} fs) of {start.formula} in {result.directory}")
         return
+    if result.gated:
+        typer.echo(_gate_message(result.directory, result.step, timestep), err=True)
+        raise typer.Exit(GATE_CLOSED)
     assert result.stopped_by is not None
     command = [*sys.argv[1:], *(() if resume else ("--resume",))]
     typer.echo(
@@ -87,6 +143,36 @@ def md(
         err=True,
     )
     raise typer.Exit(128 + result.stopped_by)
+
+
+def _gate_message(directory: Path, step: int, timestep: float) -> str:
+    """What stopped the run, and what to do."""
+    last = json.loads((directory / "gate.jsonl").read_text().splitlines()[-1])
+    return (
+        f"the gate closed at step {step} ({step * timestep:g} fs): the force on an atom is uncertain by "
+        f"{last['largest_force_uncertainty']:.3g} eV/Å ({last['action']}). Label the last frame of "
+        f"{directory / 'gated.xyz'}, train further on it, and go on with the new model and --resume"
+    )
+
+
+def _check_gate_options(gate: float | None, every: int, action: GateAction, drive: DriveName) -> None:
+    """Refuse options that would do nothing.
+
+    Raises:
+        ConfigError: an option of a gate that is not there.
+    """
+    given = {
+        "--gate-every": every != 1,
+        "--gate-action": action is not GateAction.STOP,
+        "--drive central": drive is not DriveName.MEAN,
+    }
+    if gate is None and any(given.values()):
+        option = next(name for name, is_given in given.items() if is_given)
+        raise ConfigError(
+            f"{option} without --gate",
+            expected="a threshold in eV/Å",
+            suggestion="add --gate, for instance --gate 0.3, or leave the option out",
+        )
 
 
 def _settings(**values: Any) -> "MdSettings":
@@ -103,9 +189,9 @@ def _settings(**values: Any) -> "MdSettings":
         return MdSettings(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        name, *_ = (str(part) for part in first["loc"])
+        name = ".".join(str(part) for part in first["loc"]) or "settings"
         suggestion = "see `adiabat md --help`"
-        if name == "follow":
+        if name.startswith("follow."):
             suggestion = nearest(str(first["input"]), ("gap", "homo", "lumo", "orbital_energies", "charges", "dipole"))
         raise ConfigError(f"{name} = {first['input']!r}", expected=first["msg"], suggestion=suggestion) from error
 

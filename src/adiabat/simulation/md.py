@@ -64,6 +64,7 @@ def run_md(
     *,
     resume: bool = False,
     console: Console | None = None,
+    device: torch.device | str | None = None,
 ) -> MdResult:
     """Run molecular dynamics, or go on with a run that was stopped or killed.
 
@@ -75,6 +76,7 @@ def run_md(
         directory: made if it is not there.
         resume: continue from the restart point in ``directory``.
         console: where to show progress; nowhere by default.
+        device: where to compute; by default where the model is.
 
     Raises:
         SimulationError: the run got too hot, lost an atom, or produced no number; or ``directory`` holds a run
@@ -83,7 +85,7 @@ def run_md(
             gate or a bias, and the model does not know its uncertainty.
     """
     drive = settings.gate.drive if settings.gate else "mean"
-    calculator = AdiabatCalculator(model, drive=drive, bias=settings.bias)
+    calculator = AdiabatCalculator(model, device=device, drive=drive, bias=settings.bias)
     if settings.follow:
         calculator.model.require_operator()
     if settings.gate and calculator.uncertain is None:
