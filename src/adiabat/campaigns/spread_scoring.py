@@ -57,7 +57,7 @@ class SpreadEvaluation:
         return cls(data["method"], data["n_members"], data["calibration"], scores, data["cost"])
 
 
-def held_out_samples(arrays: Mapping[str, Array]) -> dict[Target, HeldOut]:
+def held_out_samples(arrays: Mapping[str, Array]) -> dict[str, HeldOut]:
     """Errors and spreads of each target that an evaluation has spreads of.
 
     Left out are matrix elements without a spread, which lie beyond the model's pairs, and what is zero by symmetry.
@@ -93,11 +93,12 @@ def _size(values: Array) -> float:
     return float(np.sqrt(np.square(values).mean())) if len(values) else 0.0
 
 
-def scored(samples: Mapping[Target, HeldOut], calibration: Calibration) -> dict[str, SpreadScores]:
+def scored(samples: Mapping[str, HeldOut], calibration: Calibration) -> dict[str, SpreadScores]:
     """Scores of each target, in the unit in which its errors are quoted; intervals are the calibration's."""
     found: dict[str, SpreadScores] = {}
-    for target, sample in samples.items():
-        if len(sample.errors):
+    for target in TARGETS:
+        sample = samples.get(target)
+        if sample is not None and len(sample.errors):
             unit, factor = UNITS[target]
             found[target] = score_spreads(
                 sample.errors / factor,
@@ -118,7 +119,7 @@ def _half_widths(calibration: Calibration, target: Target) -> dict[float, float]
     return {level: part.half_width(level) for level in metrics.COVERAGES if level in known}
 
 
-def curves(samples: Mapping[Target, HeldOut]) -> dict[str, Array]:
+def curves(samples: Mapping[str, HeldOut]) -> dict[str, Array]:
     """Reliability curves and binned calibrations as arrays, for figures."""
     arrays: dict[str, Array] = {}
     for target, sample in samples.items():
