@@ -32,22 +32,23 @@ class OperatorConfig(FrozenConfig):
 class LinearAceConfig(FrozenConfig):
     """The linear family: products of sums over neighbors, and one weight each."""
 
-    degrees: tuple[int, ...] = Field(
-        (12, 10, 7),
+    degrees: tuple[int, ...] | None = Field(
+        None,
         min_length=1,
         max_length=4,
-        description="largest sum of n + l over the factors, for products of 1, 2, … (at most 4) sums over neighbors",
+        description="largest sum of n + l over the factors, for products of 1, 2, … (at most 4) sums over neighbors; "
+        "null: as large as at most 10 000 weights allow",
     )
     l_max: int = Field(4, ge=0, le=8, description="largest angular momentum of a factor")
     stretch: float = Field(
-        1.0, gt=0, description="where radial functions are densest, in sums of the two covalent radii"
+        1.3, gt=0, description="where radial functions are densest, in sums of the two covalent radii"
     )
     envelope_power: int = Field(2, ge=2, description="p of the envelope; larger keeps distant neighbors in view")
 
     @model_validator(mode="after")
     def _degrees_are_counts(self) -> Self:
-        if min(self.degrees) < 0:
-            raise ValueError(f"degrees {list(self.degrees)}: give numbers from 0 on")
+        if self.degrees is not None and min(self.degrees) < 0:
+            raise ValueError(f"linear_ace.degrees is {list(self.degrees)}; give numbers from 0 on")
         return self
 
 

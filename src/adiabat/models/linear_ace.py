@@ -11,6 +11,7 @@ Source: [drautz2019].
 """
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import numpy as np
 import torch
@@ -22,8 +23,37 @@ from adiabat.models.ace_products import ProductTable, product_table
 from adiabat.models.config import LinearAceConfig, ModelConfig
 from adiabat.models.layers import PolynomialEnvelope, keep_float64, pieces
 
-_VALUES_AT_ONCE = 2**23
+_LADDER: Final = ((16, 14, 12), (14, 12, 9), (12, 10, 7), (10, 8, 5), (10, 6, 4), (8, 4, 3), (8, 4))
+"""Degrees that are tried where none are given, the first with at most so many weights taken:"""
+_MAX_WEIGHTS: Final = 10_000
+
+_VALUES_AT_ONCE: Final = 2**23
 """Terms times atoms whose products are in memory together."""
+
+
+def with_degrees(config: ModelConfig, n_species: int) -> ModelConfig:
+    """The configuration with its degrees written out: those given, or as large as is affordable for the elements."""
+    ace = config.linear_ace or LinearAceConfig()
+    if ace.degrees is None:
+        affordable = (degrees for degrees in _LADDER if _n_weights(ace, degrees, n_species) <= _MAX_WEIGHTS)
+        ace = ace.model_copy(update={"degrees": next(affordable, _LADDER[-1])})
+    return config.model_copy(update={"linear_ace": ace})
+
+
+def _n_weights(ace: LinearAceConfig, degrees: Sequence[int], n_species: int) -> int:
+    return n_species * (1 + sum(table.n_features for table in _tables(degrees, ace.l_max, n_species)))
+
+
+def _tables(degrees: Sequence[int], l_max: int, n_species: int) -> list[ProductTable]:
+    n_radial = radial_counts(degrees, l_max)
+    return [product_table(index + 1, degree, n_species, n_radial) for index, degree in enumerate(degrees)]
+
+
+def radial_counts(degrees: Sequence[int], l_max: int) -> list[int]:
+    """Number of radial functions of each l: as many as some order has a use for."""
+    # The other factors of a product have together at least the same l.
+    of_l = [max([0, *(degree - 2 * l + 1 for degree in degrees[1:])]) for l in range(1, l_max + 1)]
+    return [max(degrees) + 1, *of_l]
 
 
 class PairRadial(nn.Module):
@@ -35,8 +65,9 @@ class PairRadial(nn.Module):
     envelope, zero at the cutoff with two derivatives.
 
     Args:
-        config: number of functions.
+        config: where they are densest, and the envelope.
         cutoff: radius in Å.
+        n_functions: number of functions.
         atomic_numbers: the elements.
     """
 
@@ -119,14 +150,13 @@ class LinearAce(nn.Module):
 
     def __init__(self, config: ModelConfig, atomic_numbers: Sequence[int]) -> None:
         super().__init__()
-        ace = config.linear_ace or LinearAceConfig()
+        ace = with_degrees(config, len(atomic_numbers)).linear_ace
+        assert ace is not None
+        assert ace.degrees is not None
         self.n_species, self.l_max = len(atomic_numbers), ace.l_max
-        n_functions = max(ace.degrees) + 1
-        self.n_radial = [max(n_functions - l, 0) for l in range(ace.l_max + 1)]
-        self.radial = PairRadial(ace, config.cutoff, n_functions, atomic_numbers)
-        self.tables = [
-            product_table(index + 1, degree, self.n_species, self.n_radial) for index, degree in enumerate(ace.degrees)
-        ]
+        self.n_radial = radial_counts(ace.degrees, ace.l_max)
+        self.radial = PairRadial(ace, config.cutoff, max(self.n_radial), atomic_numbers)
+        self.tables = _tables(ace.degrees, ace.l_max, self.n_species)
         self.products = InvariantProducts(self.tables)
         self.n_local = sum((2 * l + 1) * count for l, count in enumerate(self.n_radial))
         shells = [(l, n) for l, count in enumerate(self.n_radial) for n in range(count)]

@@ -158,7 +158,7 @@ class RowBuilder:
         with torch.enable_grad():
             vectors = self.model.edge_vectors(graph).double().detach().requires_grad_()
             values = functions(vectors)
-            # What is linear in the multipliers u, Σ u ∂f/∂r, gives ∂f/∂r as its derivative by u: one pass for each axis.
+            # Σ u ∂f/∂r is linear in the multipliers u, so its derivative by u is ∂f/∂r: one pass for each axis.
             multipliers = torch.zeros_like(values, requires_grad=True)
             (gradient,) = torch.autograd.grad(values, vectors, multipliers, create_graph=True)
             derivatives = [

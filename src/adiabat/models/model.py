@@ -18,7 +18,7 @@ from adiabat.data.structure import Structure
 from adiabat.equivariant.harmonics import spherical_harmonics
 from adiabat.models.config import ModelConfig, OperatorReference
 from adiabat.models.energy_head import EnergyHead
-from adiabat.models.linear_ace import LinearAce, LinearEnergyHead
+from adiabat.models.linear_ace import LinearAce, LinearEnergyHead, with_degrees
 from adiabat.models.operator_head import OperatorHead
 from adiabat.models.operator_layout import OperatorBlocks, OperatorLayout, graph_pairs
 from adiabat.models.overlap_table import OverlapTable
@@ -82,7 +82,8 @@ class Model(nn.Module):
         self.trunk: Trunk | LinearAce
         self.energy_head: EnergyHead | LinearEnergyHead | None
         if config.family == "linear-ace":
-            self.trunk = LinearAce(config, self.atomic_numbers)
+            self.config = with_degrees(config, n_species)
+            self.trunk = LinearAce(self.config, self.atomic_numbers)
             self.energy_head = LinearEnergyHead(n_species, self.trunk.n_features)
         else:
             self.trunk = Trunk(config, n_species)

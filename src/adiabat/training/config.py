@@ -3,6 +3,7 @@
 Every field's docstring is its description in the JSON Schema that ``adiabat schema`` prints.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
@@ -208,6 +209,17 @@ class TargetsConfig(Section):
         return tuple(name for name in self.active if name not in SPECTRAL)
 
 
+_NO_SCHEDULE: Final = {"max_steps": 1}
+"""Stands where the linear family has no schedule."""
+_READ_BY_FIT: Final = ("validation_batch_size", "seed", "dtype", "num_threads", "tensorboard", "device")
+
+
+def _changed(section: Section) -> list[str]:
+    """Keys whose values are not the default ones."""
+    fields = type(section).model_fields
+    return [key for key in fields if getattr(section, key) != fields[key].default]
+
+
 def _target_names(config: type[TargetsConfig]) -> list[str]:
     return [name for name in config.model_fields if name != "spectrum"]
 
@@ -306,6 +318,15 @@ class LoopConfig(Section):
     """Write TensorBoard events beside ``metrics.jsonl``, where TensorBoard is installed."""
 
 
+class LinearFitConfig(Section):
+    """The fit of the family linear-ace: one solve instead of steps."""
+
+    smoothness: float = Field(default=1.0, ge=0)
+    """Power with which the prior of a weight falls with the degree of its feature: (1 + Σ (n + l))^−smoothness."""
+    hyperparameter_rows: int = Field(default=1000, gt=0)
+    """Labels, of evenly spaced structures, from which prior and noise are found; the time goes as their cube."""
+
+
 class TrainConfig(Section):
     """A whole training run."""
 
@@ -318,9 +339,35 @@ class TrainConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     """Optimizer."""
     schedule: ScheduleConfig
-    """Length and learning rate."""
+    """Length and learning rate. Not for the family linear-ace, which takes no steps."""
     training: LoopConfig = LoopConfig()
     """Loop."""
+    linear_fit: LinearFitConfig = LinearFitConfig()
+    """The fit of the family linear-ace, in place of optimizer, schedule and loop."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_schedule_for_a_fit(cls, data: Any) -> Any:
+        """Let the linear family do without the section that all others need."""
+        model = data.get("model") if isinstance(data, Mapping) else None
+        family = model.get("family") if isinstance(model, Mapping) else getattr(model, "family", None)
+        return {"schedule": _NO_SCHEDULE, **data} if family == "linear-ace" else data
+
+    @model_validator(mode="after")
+    def _settings_of_the_family(self) -> Self:
+        """No setting is silently not read."""
+        if self.model.family != "linear-ace":
+            if self.linear_fit != LinearFitConfig():
+                raise ValueError("linear_fit goes with model.family: linear-ace")
+            return self
+        unread = [f"training.{key}" for key in _changed(self.training) if key not in _READ_BY_FIT]
+        unread += [f"optimizer.{key}" for key in _changed(self.optimizer)]
+        unread += [] if self.schedule == ScheduleConfig(**_NO_SCHEDULE) else ["schedule"]
+        for name, target in (self.targets.active if self.targets else {}).items():
+            unread += [f"targets.{name}.{key}" for key in _changed(target)]
+        if unread:
+            raise ValueError(f"the family linear-ace is solved in one go and does not read {', '.join(unread)}")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -1,0 +1,110 @@
+"""The mean of the posterior of a linear fit, over rows that come structure by structure.
+
+In u = w/s, where s are the prior's standard deviations, and with rows φ̃ = s φ/σ:
+
+    few rows:     u = Φ̃ᵀ (1 + Φ̃ Φ̃ᵀ)⁻¹ ỹ         memory n_rows × n_weights, n_rows ≤ n_weights
+    many rows:    u = (1 + Φ̃ᵀ Φ̃)⁻¹ Φ̃ᵀ ỹ         memory n_weights²
+
+Both are exact and the same; rows are float64 throughout.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import blas, cho_factor, cho_solve
+
+from adiabat.training.linear_system import LabelledRows
+
+Array = npt.NDArray[np.float64]
+
+_ROWS_AT_ONCE = 1024
+"""Rows that are gathered before they are multiplied: large products run near the processor's speed."""
+
+
+class RidgeSolver:
+    """Takes rows in, and solves for any prior and noise.
+
+    The products Φᵀ Φ are kept apart by kind of label, so that noise can be changed afterwards, where few rows are;
+    where many are, the noise's ratios are fixed at the start and only their common factor is free.
+
+    Args:
+        n_weights: number of weights.
+        n_rows: number of rows that will come, which decides how they are kept.
+        noise: (3,) standard deviations by kind, up to a common factor.
+    """
+
+    def __init__(self, n_weights: int, n_rows: int, noise: Array) -> None:
+        self.noise = noise
+        self.few_rows = n_rows <= n_weights
+        self._waiting: list[Array] = []
+        self._labels: list[Array] = []
+        self._rows: list[Array] = []
+        self._gram = np.zeros((0, 0) if self.few_rows else (n_weights, n_weights), order="F")
+        self._moment = np.zeros(n_weights)
+
+    def add(self, part: LabelledRows) -> None:
+        """Take in one structure's rows."""
+        weights = 1 / self.noise[part.kinds]
+        rows, labels = part.rows * weights[:, None], part.labels * weights
+        if self.few_rows:
+            self._rows.append(rows)
+            self._labels.append(labels)
+            return
+        self._moment += rows.T @ labels
+        self._waiting.append(rows)
+        if sum(len(waiting) for waiting in self._waiting) >= _ROWS_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            # Half of a symmetric product, in place: only the upper triangle is kept.
+            self._gram = blas.dsyrk(
+                1.0, np.concatenate(self._waiting).T, beta=1.0, c=self._gram, overwrite_c=True, trans=False
+            )
+            self._waiting.clear()
+
+    def solve(self, prior: Array, noise_factor: float = 1.0) -> Array:
+        """Mean of the weights.
+
+        Args:
+            prior: (n_weights,) standard deviations; a weight of prior zero stays zero.
+            noise_factor: what the noise given at the start is multiplied by.
+        """
+        if self.few_rows:
+            rows = np.concatenate(self._rows) * (prior / noise_factor)
+            covariance = rows @ rows.T
+            covariance[np.diag_indices(len(covariance))] += 1
+            factor = cho_factor(covariance, lower=False, overwrite_a=True, check_finite=False)
+            return prior * (rows.T @ cho_solve(factor, np.concatenate(self._labels) / noise_factor))
+        self._flush()
+        precision = self._gram * prior
+        precision *= (prior / noise_factor**2)[:, None]
+        precision[np.diag_indices(len(precision))] += 1
+        factor = cho_factor(precision, lower=False, overwrite_a=True, check_finite=False)
+        return prior * cho_solve(factor, prior * self._moment / noise_factor**2)
+
+
+def best_noise_factor(
+    solve: Callable[[float], Array], held_out: list[LabelledRows], noise: Array, factors: tuple[float, ...]
+) -> tuple[float, float]:
+    """The factor of the noise under which structures that were not fitted are predicted best.
+
+    Args:
+        solve: weights at a factor.
+        held_out: rows of those structures.
+        noise: (3,) by kind, which errors are measured in.
+        factors: to try, in order; those after the first that is worse are not.
+
+    Returns: the factor, and the mean square of the errors over the noise.
+    """
+    best: tuple[float, float] | None = None
+    for factor in factors:
+        weights = solve(factor)
+        errors = [(part.rows @ weights - part.labels) / noise[part.kinds] for part in held_out]
+        square = float(np.mean(np.concatenate(errors) ** 2))
+        if best is not None and square >= best[1]:
+            break
+        best = (factor, square)
+    assert best is not None
+    return best
