@@ -1,0 +1,318 @@
+"""Molecular dynamics that stays whole: ethanol at 600 K, learned on the fly through a gate, against the same without.
+
+    python benchmarks/data_efficiency/gated_md.py runs/ethanol_ef_train.lmdb runs/gated_md
+
+Three geometries of rMD17 are labelled anew with PySCF (PBE/def2-SVP), so that all labels are of one level, and three
+small models are trained on them. First, dynamics without a gate until the molecule breaks. Then dynamics with a gate:
+where it closes, the frame is labelled, the three models are trained on a little further, and the run goes on from where
+it stood, until 50 ps are done. Killed, the same command goes on. Results: benchmarks/results/gated_md.json and .md.
+"""
+
+import json
+import platform
+import resource
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+import torch
+from rich.console import Console
+
+from adiabat.core.atomic_file import write_atomically
+from adiabat.core.errors import EngineError, SimulationError
+from adiabat.data.graph import collate
+from adiabat.data.store import DatasetStore
+from adiabat.data.structure import Structure
+from adiabat.engines.registry import create_engine
+from adiabat.models.model import Model
+from adiabat.models.package import load_model
+from adiabat.simulation.connectivity import is_broken
+from adiabat.simulation.md import MdResult, run_md
+from adiabat.simulation.settings import GateSettings, MdSettings
+from adiabat.training.config_parsing import parse_config
+from adiabat.training.trainer import Trainer
+from adiabat.uncertainty.ensemble import DeepEnsemble
+
+N_START = 3
+"""With ten frames, dynamics at 600 K are whole for more than 16 ps: nothing to be seen."""
+N_MEMBERS = 3
+THRESHOLD = 0.4
+"""eV/Å; forces of ethanol at 600 K are 1.8 eV/Å (rms of an atom's)."""
+LOOK_EVERY = 10
+STEPS = 100_000
+CHUNK = 5_000
+CHECK_EVERY = 50
+"""Steps between frames whose bonds are looked at."""
+SEEDS = (0, 1, 2)
+SCRATCH = {"steps": 2500, "rate": 0.005, "ema": 0.998}
+FURTHER = {"steps": 400, "rate": 0.002, "ema": 0.99}
+DYNAMICS = {
+    "ensemble": "langevin",
+    "timestep_fs": 0.5,
+    "temperature_K": 600.0,
+    "friction_per_fs": 0.01,
+    "log_interval": CHECK_EVERY,
+    "trajectory_interval": CHECK_EVERY,
+    "restart_interval": 1000,
+}
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def main(source: str, directory: str) -> None:
+    """Run every stage that is not done yet, and write the results."""
+    torch.set_num_threads(1)
+    work = Path(directory)
+    work.mkdir(parents=True, exist_ok=True)
+    label_start(source, work)
+    for member in range(N_MEMBERS):
+        train(work, 0, member)
+    results = {
+        "machine": describe_machine(),
+        "settings": {
+            "start_frames": N_START, "members": N_MEMBERS, "threshold_eV_per_A": THRESHOLD, "look_every": LOOK_EVERY,
+            "steps": STEPS, "dynamics": DYNAMICS, "scratch": SCRATCH, "further": FURTHER,
+        },
+    }  # fmt: skip
+    results["without_gate"] = [without_gate(work, seed, drive) for drive in ("central", "mean") for seed in SEEDS]
+    results["with_gate"] = with_gate(work)
+    results["check"] = check_against_reference(work)
+    (RESULTS / "gated_md.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    print(json.dumps(results["with_gate"] | results["check"], indent=1))
+
+
+# ---------------------------------------------------------------- labels and models
+def label_start(source: str, work: Path) -> None:
+    """Label the first geometries of a store."""
+    with open_store(work) as labels, DatasetStore.open(source) as geometries:
+        engine = create_engine("pyscf")
+        for index in range(len(labels), N_START):
+            labels.append(engine.label(geometries[index].structure, ("energy", "forces")))
+
+
+def open_store(work: Path) -> DatasetStore:
+    """The labels so far, for writing."""
+    path = work / "labels.lmdb"
+    return DatasetStore.open(path, writable=True) if path.exists() else DatasetStore.create(path)
+
+
+def train(work: Path, labels_added: int, member: int) -> Model:
+    """Member of the ensemble after so many labels were added; begun from the one before, the first from nothing."""
+    run = work / "models" / f"{labels_added:03d}-{member}"
+    path = run / "model.safetensors"
+    if not path.exists():
+        start = work / "models" / f"{labels_added - 1:03d}-{member}" / "model.safetensors"
+        plan = FURTHER if labels_added else SCRATCH
+        warm = {"init_model": str(start), "init_references": "keep"} if labels_added else {}
+        config = parse_config(
+            {
+                "data": {"train": {"path": str(work / "labels.lmdb"), "first": N_START + labels_added}},
+                "model": {"cutoff": 5.0, "channels": 32, "l_max": 2, "layers": 2},
+                "targets": {
+                    "energy": {"weight": 0.3, "scale": 0.112, "loss": "huber"},
+                    "forces": {"weight": 1.0, "scale": 1.12, "loss": "norm"},
+                },
+                "optimizer": {"learning_rate": plan["rate"], "clip_norm": 0.05},
+                "schedule": {"max_steps": plan["steps"], "warmup_steps": 50, "final_factor": 0.01},
+                "training": {
+                    "batch_size": 5,
+                    "seed": 100 * member + labels_added,
+                    "ema_decay": plan["ema"],
+                    "num_threads": 1,
+                    "checkpoint_interval": 1000,
+                    "tensorboard": False,
+                    **warm,
+                },
+            }
+        )
+        resume = (run / "checkpoint.safetensors").exists()
+        Trainer(config, run, console=Console(quiet=True)).fit(resume=resume)
+    return load_model(path)
+
+
+def ensemble(work: Path, labels_added: int) -> DeepEnsemble:
+    """All members after so many added labels."""
+    return DeepEnsemble([train(work, labels_added, member) for member in range(N_MEMBERS)])
+
+
+# ---------------------------------------------------------------- dynamics
+def without_gate(work: Path, seed: int, drive: str) -> dict[str, Any]:
+    """Run until the molecule breaks, or to the end; the models of the first labels alone."""
+    done = work / f"without-{drive}-{seed}.json"
+    if done.exists():
+        return json.loads(done.read_text())
+    members = ensemble(work, 0)
+    model = members.model if drive == "central" else members
+    run = work / f"without-{drive}-{seed}"
+    start = start_structure(work)
+    result: dict[str, Any] = {"drive": drive, "seed": seed, "broken_after_fs": None, "why": None}
+    for steps in range(CHUNK, STEPS + CHUNK, CHUNK):
+        settings = MdSettings(steps=min(steps, STEPS), seed=seed, **(DYNAMICS | {"trajectory_interval": 10}))
+        error = None
+        try:
+            heed(run_md(model, start, settings, run, resume=(run / "restart.npz").exists()))
+        except SimulationError as caught:
+            error = caught
+        broken = first_break(run, start)
+        if broken is not None:
+            result |= {"broken_after_fs": broken[0], "why": broken[1]}
+            break
+        if error is not None:
+            result |= {"broken_after_fs": float(ase.io.read(run / "failed.xyz").info["time_fs"]), "why": error.got}
+            break
+        result["whole_for_fs"] = 0.5 * min(steps, STEPS)
+    print("without gate", json.dumps(result, ensure_ascii=False), flush=True)
+    write_atomically(done, json.dumps(result, ensure_ascii=False).encode())
+    return result
+
+
+def with_gate(work: Path) -> dict[str, Any]:
+    """Run, label where the gate closes, train on, go on."""
+    path = work / "with-gate.json"
+    state: dict[str, Any] = {"labels_added": 0, "part": 0, "done_before": 0, "events": [], "breaks": [], "cpu_s": {}}
+    if path.exists():
+        state = json.loads(path.read_text())
+    start = start_structure(work)
+    model = ensemble(work, state["labels_added"])
+    while not state.get("finished"):
+        run = work / f"with-gate-{state['part']}"
+        gate = GateSettings(threshold=THRESHOLD, every=LOOK_EVERY, drive="central")
+        begun = time.process_time()
+        step, gated, broken = 0, False, None
+        target = STEPS - state["done_before"]
+        try:
+            settings = MdSettings(steps=target, seed=10 + state["part"], gate=gate, **DYNAMICS)
+            settings = settings.model_copy(update={"steps": min(target, next_chunk(run))})
+            result = heed(run_md(model, start, settings, run, resume=(run / "restart.npz").exists()))
+            step, gated = result.step, result.gated
+            broken = first_break(run, start)
+        except SimulationError as caught:
+            failed = ase.io.read(run / "failed.xyz").info
+            step, broken = failed["step"], first_break(run, start) or (failed["time_fs"], caught.got)
+        spend(state, "dynamics", begun)
+        if broken is not None:
+            event = {"part": state["part"], "time_fs": broken[0], "why": broken[1]}
+            state["breaks"].append(event)
+            state["done_before"] += int(broken[0] / 0.5)
+            state["part"] += 1
+            print("broken", json.dumps(event, ensure_ascii=False), flush=True)
+        elif gated:
+            begun = time.process_time()
+            event = label_gated(work, run, state)
+            spend(state, "labels", begun)
+            if event["labelled"]:
+                state["labels_added"] += 1
+                save(path, state)
+                begun = time.process_time()
+                model = ensemble(work, state["labels_added"])
+                spend(state, "training", begun)
+            state["events"].append(event)
+            print("gate", json.dumps(event), flush=True)
+        elif step >= target:
+            state["finished"] = True
+        print(f"part {state['part']} step {step} · {state['labels_added']} labels · {time.ctime()}", flush=True)
+        save(path, state)
+    return state
+
+
+def heed(result: MdResult) -> MdResult:
+    """Stop as well where a signal stopped the dynamics; the same command goes on."""
+    if result.stopped_by is not None:
+        raise SystemExit(128 + result.stopped_by)
+    return result
+
+
+def next_chunk(run: Path) -> int:
+    """Steps until the bonds are looked at again."""
+    log = run / "log.jsonl"
+    last = json.loads(log.read_text().splitlines()[-1])["step"] if log.exists() else 0
+    return (last // CHUNK + 1) * CHUNK
+
+
+def label_gated(work: Path, run: Path, state: dict[str, Any]) -> dict[str, Any]:
+    """Label the frame at which the gate closed, and compare what was predicted with it."""
+    frame = ase.io.read(run / "gated.xyz", index=-1)
+    structure = Structure.from_ase(frame, charge=0, spin=0)
+    event: dict[str, Any] = {
+        "part": state["part"],
+        "step": int(frame.info["step"]),
+        "uncertainty": float(np.linalg.norm(frame.arrays["forces_uncertainty"], axis=1).max()),
+        "labelled": False,
+    }
+    try:
+        record = create_engine("pyscf").label(structure, ("energy", "forces"))
+    except EngineError as error:
+        return event | {"why": error.got}
+    errors = np.linalg.norm(frame.get_forces() - np.asarray(record.labels["forces"]), axis=1)
+    with open_store(work) as labels:
+        # A kill between the label and the note of it leaves the label; it is not counted twice.
+        if len(labels) == N_START + state["labels_added"]:
+            labels.append(record)
+    return event | {"labelled": True, "largest_error": float(errors.max()), "mean_error": float(errors.mean())}
+
+
+def start_structure(work: Path) -> Structure:
+    """The first labelled geometry."""
+    with DatasetStore.open(work / "labels.lmdb") as labels:
+        return labels[0].structure
+
+
+def first_break(run: Path, start: Structure) -> tuple[float, str] | None:
+    """Time [fs] and bond of the first frame of a trajectory that is not whole."""
+    for frame in ase.io.iread(run / "trajectory.xyz"):
+        why = is_broken(start, Structure.from_ase(frame))
+        if why is not None:
+            return float(frame.info["time_fs"]), why
+    return None
+
+
+def check_against_reference(work: Path, n_frames: int = 20) -> dict[str, Any]:
+    """Forces of the last models against PySCF, on frames spread evenly over the run with the gate."""
+    done = work / "check.json"
+    if done.exists():
+        return json.loads(done.read_text())
+    state = json.loads((work / "with-gate.json").read_text())
+    frames = ase.io.read(work / f"with-gate-{state['part']}" / "trajectory.xyz", index=":")
+    chosen = [frames[index] for index in np.linspace(1, len(frames) - 1, n_frames).astype(int)]
+    model, engine = ensemble(work, state["labels_added"]), create_engine("pyscf")
+    structures = [Structure.from_ase(frame) for frame in chosen]
+    graph = collate([model.model.graph(structure, ("energy", "forces")) for structure in structures])
+    predicted = model.predict(graph, ("energy", "forces")).mean.forces
+    reference = np.concatenate([engine.label(one, ("energy", "forces")).labels["forces"] for one in structures])
+    errors = predicted.double().numpy() - reference
+    result = {"n_frames": n_frames, "force_mae_eV_per_A": float(np.abs(errors).mean()),
+              "largest_component_error": float(np.abs(errors).max())}  # fmt: skip
+    write_atomically(done, json.dumps(result).encode())
+    return result
+
+
+def spend(state: dict[str, Any], what: str, begun: float) -> None:
+    """Add CPU time of one stage."""
+    state["cpu_s"][what] = state["cpu_s"].get(what, 0.0) + time.process_time() - begun
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Keep the state."""
+    write_atomically(path, json.dumps(state, indent=1, ensure_ascii=False).encode())
+
+
+def describe_machine() -> dict[str, Any]:
+    """What numbers depend on."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
+    return {
+        "machine": platform.machine(),
+        "threads": 1,
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "pyscf": version("pyscf"),
+        "commit": commit.strip(),
+        "memory_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
