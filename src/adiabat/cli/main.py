@@ -44,6 +44,7 @@ COMMANDS: Final[Mapping[str, LazyCommand]] = {
     "data": LazyCommand("adiabat.cli.data", "app", "Import, inspect, audit, split and export datasets."),
     "train": LazyCommand("adiabat.cli.train", "train", "Train a model on any of energy, forces, stress and H."),
     "evaluate": LazyCommand("adiabat.cli.evaluate", "evaluate", "Compare a model with labels it has not seen."),
+    "campaign": LazyCommand("adiabat.cli.campaign", "app", "Learn actively: explore, select, label, retrain, test."),
     "md": LazyCommand("adiabat.cli.md", "md", "Run molecular dynamics, with electronic structure on request."),
     "bands": LazyCommand("adiabat.cli.bands", "bands", "Compute and draw bands; find the Fermi level and the gap."),
     "dos": LazyCommand("adiabat.cli.dos", "dos", "Compute and draw the density of states, projected on request."),

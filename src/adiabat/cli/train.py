@@ -27,7 +27,7 @@ def train(
 
     Ctrl-C ends a run after the current step with everything saved; the same command with --resume goes on.
     """
-    settings = _read_yaml(config)
+    settings = read_yaml(config)
     run_directory = output if output is not None else config.with_suffix("")
     check_output_directory(run_directory)
 
@@ -46,8 +46,20 @@ def train(
         raise typer.Exit(_EXIT_BY_SIGNAL[result.reason])
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(
+    path: Path,
+    *,
+    sections: str = "data, model, targets, optimizer, schedule and training",
+    page: str = "docs/how-to/train.md",
+    schema: str = "adiabat schema",
+) -> dict[str, Any]:
     """Read a mapping.
+
+    Args:
+        path: the file.
+        sections: what it may hold, for messages.
+        page: of the documentation that begins with one.
+        schema: command that lists its keys.
 
     Raises:
         ConfigError: no file, no YAML, or no mapping.
@@ -56,7 +68,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"no file {path}",
             expected="a YAML configuration",
-            suggestion="docs/how-to/train.md begins with one; `adiabat schema` lists every key",
+            suggestion=f"{page} begins with one; `{schema}` lists every key",
         )
     try:
         settings = _parse(path.read_text(encoding="utf-8"), str(path))
@@ -69,8 +81,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ConfigError(
             f"{path}, which holds {'nothing' if settings is None else type(settings).__name__} instead of sections",
-            expected="a YAML mapping with the sections data, model, targets, optimizer, schedule and training",
-            suggestion="`adiabat schema` prints every section and key",
+            expected=f"a YAML mapping with the sections {sections}",
+            suggestion=f"`{schema}` prints every section and key",
         )
     return settings
 

@@ -154,7 +154,8 @@ class TestConfig(Section):
     store: str | None = None
     """A labelled store."""
     share: float = Field(default=0.0, ge=0, lt=0.9)
-    """Share of the campaign's own labels that is held out, every 1/share-th of them."""
+    """Share of the campaign's own labels that is held out, every 1/share-th of them. Such a test set grows, so its
+    errors compare two models, not two rounds; a store of its own is better where there is one."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -179,7 +180,8 @@ class StopConfig(Section):
     patience: int | None = Field(default=None, gt=0)
     """Rounds without gain."""
     min_gain: float = Field(default=0.02, ge=0, lt=1)
-    """What counts as gain: the test error falls by this fraction of the best before."""
+    """What counts as gain: the error of forces (or energies) is lower by this fraction than that of the model before,
+    both on the test set as it is now."""
     uncertainty: float | None = Field(default=None, gt=0)
     """95th percentile of the candidates' uncertainty [eV/Å], below which nothing is left to ask."""
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from adiabat.campaigns.active.config import UncertaintyConfig
 from adiabat.campaigns.active.files import CampaignFiles
+from adiabat.campaigns.error_statistics import UNITS, ErrorStatistics
 from adiabat.campaigns.evaluation import evaluate
 from adiabat.core.atomic_file import write_atomically
 from adiabat.data.store import DatasetStore
@@ -35,11 +36,24 @@ def load(path: Any) -> Model | UncertainModel:
 def test(files: CampaignFiles, number: int) -> dict[str, Any]:
     """Errors, and the quality of the uncertainty, on the campaign's test set; the arrays go beside the model.
 
-    Returns: ``errors`` by quantity with ``mae`` and ``rmse`` [eV, eV/Å, …], ``n_structures``, and ``spread`` of an
-        uncertain model, as plain JSON values.
+    Returns: ``errors`` by quantity with ``mae``, ``rmse``, ``largest`` [eV, eV/Å, …] and ``count``; ``errors_before``,
+        those of the model of the round before on the same test set, which may have grown since; ``n_structures``; and
+        ``spread`` of an uncertain model.
     """
     with DatasetStore.open(files.test_store) as store:
-        result = evaluate(load(files.round_model(number)), store)
+        records = list(store)
+    result = evaluate(load(files.round_model(number)), records)
     result.save(files.round(number) / "evaluation")
-    values = result.to_json()
-    return {name: values[name] for name in ("n_structures", "errors")} | {"spread": values.get("uncertainty")}
+    before = evaluate(load(files.round_model(number - 1)), records).errors if number else {}
+    return {
+        "n_structures": result.n_structures,
+        "errors": {name: _in_our_units(name, errors) for name, errors in result.errors.items()},
+        "errors_before": {name: _in_our_units(name, errors) for name, errors in before.items()},
+        "spread": result.to_json().get("uncertainty"),
+    }
+
+
+def _in_our_units(quantity: str, errors: ErrorStatistics) -> dict[str, float]:
+    _unit, factor = UNITS[quantity]
+    found = {name: getattr(errors, name) * factor for name in ("mae", "rmse", "largest")}
+    return {**found, "count": errors.count}

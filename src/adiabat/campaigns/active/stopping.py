@@ -34,11 +34,11 @@ def reason_to_stop(rounds: Sequence[Round], spent: Spent, config: StopConfig) ->
     last = rounds[-1]
     if last.phase != "done":
         return _nothing_to_ask(last.results.get("explore"), config)
-    tests = [errors for item in rounds if (errors := item.results.get("test", {}).get("errors"))]
+    tests = [tested for item in rounds if (tested := item.results.get("test", {})).get("errors")]
     if tests:
         for name, unit in (("forces", "eV/Å"), ("energy", "eV")):
             target = getattr(config, name)
-            found = tests[-1].get(name, {}).get("mae")
+            found = tests[-1]["errors"].get(name, {}).get("mae")
             if target is not None and found is not None and found <= target:
                 return f"test error of {name} {found:.4g} {unit}, at or below {target:g} {unit}"
     if config.max_labels is not None and spent.labels >= config.max_labels:
@@ -66,13 +66,11 @@ def _nothing_to_ask(explored: Mapping[str, Any] | None, config: StopConfig) -> s
 
 
 def _stalled(tests: Sequence[Mapping[str, Any]], min_gain: float) -> int:
-    """Rounds since the test error last fell by ``min_gain`` of the best before."""
-    name = "forces" if tests and "forces" in tests[0] else "energy"
-    best, stalled = float("inf"), 0
-    for errors in tests:
-        found = errors[name]["mae"]
-        if found < best * (1 - min_gain):
-            best, stalled = found, 0
-        else:
-            stalled += 1
+    """How many of the last rounds had no gain: their model against the one before, on the same test set."""
+    stalled = 0
+    for tested in tests:
+        before = tested["errors_before"]
+        name = "forces" if "forces" in before else "energy"
+        gained = name not in before or tested["errors"][name]["mae"] <= (1 - min_gain) * before[name]["mae"]
+        stalled = 0 if gained else stalled + 1
     return stalled
