@@ -40,6 +40,15 @@ class RunDisplay:
         elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             self.line(text)
 
+    def work(self, text: str, done: float, elapsed_minutes: float) -> None:
+        """Show what is being done where there are no steps."""
+        line = f"{text} · {_time_left(done, elapsed_minutes)}"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=min(done, 1.0), description=line)
+            self._bar.refresh()
+        elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
+            self.line(line)
+
     def validation(self, step: int, values: Mapping[str, float], improved: bool) -> None:
         """Show the validation errors; a star marks the best so far."""
         self.line(f"step {step} · validation {describe(values)}{' *' if improved else ''}")

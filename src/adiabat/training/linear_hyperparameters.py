@@ -5,9 +5,9 @@ all others, and its variance, follow from one inverse for all structures at once
 
     r_b = (K⁻¹)_bb⁻¹ (K⁻¹ y)_b,    v_b = diag (K⁻¹)_bb⁻¹
 
-What is minimized is −Σ ln N(r; 0, v), each row on its own. The marginal likelihood, which would cost the same, takes what
-the model cannot describe for independent noise: on 20 frames of ethanol it drives the noise to nothing, and the fit to
-errors half as large again (docs/theory/linear-ace.md).
+What is minimized is −Σ ln N(r; 0, v), each row on its own. The marginal likelihood, which would cost the same, takes
+what the model cannot describe for independent noise: on 20 frames of ethanol it drives the noise to nothing, and the
+fit to errors half as large again (docs/theory/linear-ace.md).
 
 Source: [rasmussen2006] eqs. 5.10 to 5.12, for blocks.
 """

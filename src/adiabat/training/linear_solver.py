@@ -8,11 +8,11 @@ In u = w/s, where s are the prior's standard deviations, and with rows φ̃ = s 
 Both are exact and the same; rows are float64 throughout.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import blas, cho_factor, cho_solve
+from scipy.linalg import blas, cho_solve, cholesky, solve_triangular
 
 from adiabat.training.linear_system import LabelledRows
 
@@ -23,10 +23,9 @@ _ROWS_AT_ONCE = 1024
 
 
 class RidgeSolver:
-    """Takes rows in, and solves for any prior and noise.
+    """Takes rows in, and solves for any prior and level of noise.
 
-    The products Φᵀ Φ are kept apart by kind of label, so that noise can be changed afterwards, where few rows are;
-    where many are, the noise's ratios are fixed at the start and only their common factor is free.
+    The noise's ratios between kinds of labels are fixed at the start; their common factor is free.
 
     Args:
         n_weights: number of weights.
@@ -64,8 +63,8 @@ class RidgeSolver:
             )
             self._waiting.clear()
 
-    def solve(self, prior: Array, noise_factor: float = 1.0) -> Array:
-        """Mean of the weights.
+    def solve(self, prior: Array, noise_factor: float = 1.0) -> "Solution":
+        """The posterior's mean.
 
         Args:
             prior: (n_weights,) standard deviations; a weight of prior zero stays zero.
@@ -75,36 +74,39 @@ class RidgeSolver:
             rows = np.concatenate(self._rows) * (prior / noise_factor)
             covariance = rows @ rows.T
             covariance[np.diag_indices(len(covariance))] += 1
-            factor = cho_factor(covariance, lower=False, overwrite_a=True, check_finite=False)
-            return prior * (rows.T @ cho_solve(factor, np.concatenate(self._labels) / noise_factor))
+            factor = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
+            labels = np.concatenate(self._labels) / noise_factor
+            weights = prior * (rows.T @ cho_solve((factor, True), labels, check_finite=False))
+            return Solution(weights, prior, factor, rows)
         self._flush()
         precision = self._gram * prior
         precision *= (prior / noise_factor**2)[:, None]
         precision[np.diag_indices(len(precision))] += 1
-        factor = cho_factor(precision, lower=False, overwrite_a=True, check_finite=False)
-        return prior * cho_solve(factor, prior * self._moment / noise_factor**2)
+        factor = cholesky(precision, lower=False, overwrite_a=True, check_finite=False)
+        moment = prior * self._moment / noise_factor**2
+        return Solution(prior * cho_solve((factor, False), moment, check_finite=False), prior, factor, None)
 
 
-def best_noise_factor(
-    solve: Callable[[float], Array], held_out: list[LabelledRows], noise: Array, factors: tuple[float, ...]
-) -> tuple[float, float]:
-    """The factor of the noise under which structures that were not fitted are predicted best.
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Weights, and what their covariance can be had from.
 
-    Args:
-        solve: weights at a factor.
-        held_out: rows of those structures.
-        noise: (3,) by kind, which errors are measured in.
-        factors: to try, in order; those after the first that is worse are not.
-
-    Returns: the factor, and the mean square of the errors over the noise.
+    Attributes:
+        weights: (n_weights,) the posterior's mean.
+        prior: (n_weights,) standard deviations before any label.
+        factor: Cholesky factor of 1 + Φ̃ Φ̃ᵀ (lower) with few rows, of 1 + Φ̃ᵀ Φ̃ (upper) with many.
+        rows: Φ̃ with few rows.
     """
-    best: tuple[float, float] | None = None
-    for factor in factors:
-        weights = solve(factor)
-        errors = [(part.rows @ weights - part.labels) / noise[part.kinds] for part in held_out]
-        square = float(np.mean(np.concatenate(errors) ** 2))
-        if best is not None and square >= best[1]:
-            break
-        best = (factor, square)
-    assert best is not None
-    return best
+
+    weights: Array
+    prior: Array
+    factor: Array
+    rows: Array | None
+
+    def variance(self, rows: Array) -> Array:
+        """φᵀ Λ⁻¹ φ of each row."""
+        scaled = rows * self.prior
+        if self.rows is None:
+            return np.square(solve_triangular(self.factor, scaled.T, trans="T", check_finite=False)).sum(0)
+        known = solve_triangular(self.factor, self.rows @ scaled.T, lower=True, check_finite=False)
+        return np.square(scaled).sum(1) - np.square(known).sum(0)

@@ -16,6 +16,7 @@ from adiabat.core.interruption import StopRequest, stop_on_signals
 from adiabat.training.checkpoint import read_checkpoint
 from adiabat.training.config import LoopConfig, TrainConfig
 from adiabat.training.console import RunDisplay, end_time
+from adiabat.training.linear_run import run_linear_fit
 from adiabat.training.loop import TrainingLoop, architecture
 from adiabat.training.metrics import describe
 from adiabat.training.metrics_log import MetricsLog
@@ -55,7 +56,8 @@ class Trainer:
         """Train to the end of the schedule, to early stopping, or to SIGINT or SIGTERM.
 
         A new run is made of a checkpoint at step 0, steps, validations and checkpoints at their intervals, and at
-        the end the scores on the test frames and the model package. An interrupted run leaves a checkpoint.
+        the end the scores on the test frames and the model package. An interrupted run leaves a checkpoint. A model of
+        the linear family is not trained in steps but fitted in one go; see :func:`run_linear_fit`.
 
         Args:
             resume: go on from the checkpoint in the run directory instead of beginning.
@@ -70,6 +72,10 @@ class Trainer:
             self.files.check_unused()
         with _reproducible(self.config.training):
             setup = self._setup or prepare(self.config, resumed=None if saved is None else architecture(saved[1]))
+            if self.config.model.family == "linear-ace":
+                return run_linear_fit(
+                    self.config, setup, self.files, RunDisplay(self.console), None if saved is None else saved[1]
+                )
             loop = self._begin(setup, saved)
             log = MetricsLog(self.files.directory, loop.progress.step, tensorboard=self.config.training.tensorboard)
             display = RunDisplay(self.console)

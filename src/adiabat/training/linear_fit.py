@@ -1,0 +1,148 @@
+"""The fit of the linear family: prior and noise from a few structures, the noise's level from others, and one solve."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from adiabat.models.linear_ace import LinearAce, LinearEnergyHead
+from adiabat.models.model import Model
+from adiabat.training.batches import Example
+from adiabat.training.config import LinearFitConfig
+from adiabat.training.linear_hyperparameters import Hyperparameters, find_hyperparameters, smoothness
+from adiabat.training.linear_solver import RidgeSolver, Solution
+from adiabat.training.linear_system import KINDS, LabelledRows, LinearSystem, n_labels
+
+Array = npt.NDArray[np.float64]
+Report = Callable[[str, float], None]
+"""Told what is being done, and what part of all is done; may raise to stop."""
+
+_HELD_OUT_ROWS: Final = 600
+_NOISE_FACTORS: Final = (1.0, 0.5, 0.25, 0.125, 0.0625)
+_ROWS_SHARE, _SOLVE_SHARE = 0.7, 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class LinearFit:
+    """What a fit found, in units of the head's scale.
+
+    Attributes:
+        weights: (n_weights,).
+        prior: (n_weights,) standard deviation of each weight before any label.
+        noise: (3,) standard deviation of what is left of energies (over √n_atoms), forces, and stress (times v^(2/3), v
+            the volume of an atom).
+        summary: plain JSON values for logs and provenance.
+    """
+
+    weights: Array
+    prior: Array
+    noise: Array
+    summary: dict[str, Any]
+
+
+def fit_linear(
+    model: Model, examples: Sequence[Example], settings: LinearFitConfig, report: Report, *, constants: bool = True
+) -> LinearFit:
+    """Fit the weights of a model of the family linear-ace, and put them and what else was found into its head.
+
+    Args:
+        model: with reference energies and scale set.
+        examples: training set.
+        settings: of the fit.
+        report: told of the progress.
+        constants: let each element have a constant beside its reference energy.
+    """
+    assert isinstance(model.trunk, LinearAce)
+    assert isinstance(model.energy_head, LinearEnergyHead)
+    n_species = len(model.atomic_numbers)
+    orders = np.tile(model.trunk.orders.numpy(), n_species)
+    shape = smoothness(np.tile(model.trunk.degrees.numpy(), n_species), settings.smoothness)
+    if not constants:
+        shape[orders == 0] = 0
+    chosen = evenly_spaced(examples, settings.hyperparameter_rows)
+    report(f"prior and noise from {len(chosen)} structures", 0.0)
+    system = LinearSystem(model, examples)
+    found = find_hyperparameters([system.of(examples[index]) for index in chosen], orders, shape)
+    prior = shape * found.scales[orders]
+    fit = _Accumulation(system, found, report).fit(prior, set(chosen))
+    head = model.energy_head
+    with torch.no_grad():
+        head.weights.copy_(torch.from_numpy(fit.weights).view_as(head.weights))
+    head.prior.copy_(torch.from_numpy(fit.prior).view_as(head.prior))
+    head.noise.copy_(torch.from_numpy(fit.noise))
+    scale = float(head.scale)
+    fit.summary["noise"] = {kind: float(value) * scale for kind, value in zip(KINDS[:2], fit.noise, strict=False)}
+    return fit
+
+
+def evenly_spaced(examples: Sequence[Example], n_rows: int) -> list[int]:
+    """Indices of structures over the whole set with about so many labels together; two at least, or all there are."""
+    mean = sum(n_labels(example) for example in examples) / len(examples)
+    count = min(len(examples), max(2, round(n_rows / mean)))
+    return np.unique(np.linspace(0, len(examples) - 1, count).round().astype(int)).tolist()
+
+
+class _Accumulation:
+    """The rows of all structures, some of them kept back until the noise is known."""
+
+    def __init__(self, system: LinearSystem, found: Hyperparameters, report: Report) -> None:
+        self.system, self.found, self.report = system, found, report
+        self.solver = RidgeSolver(system.n_weights, system.n_rows, found.noise)
+
+    def fit(self, prior: Array, known: set[int]) -> LinearFit:
+        """Solve; ``known`` are the structures that hyperparameters were found from."""
+        n_structures = len(self.system.examples)
+        rest = [index for index in range(n_structures) if index not in known]
+        mean = self.system.n_rows / n_structures
+        count = min(len(rest) // 2, max(1, round(_HELD_OUT_ROWS / mean)))
+        held = set(rest[:: max(1, len(rest) // count)][:count]) if count else set()
+        kept: list[LabelledRows] = []
+        for done, index in enumerate(range(n_structures)):
+            part = self.system.of(self.system.examples[index])
+            if index in held:
+                kept.append(part)
+            else:
+                self.solver.add(part)
+            self.report(f"rows of structure {done + 1} of {n_structures}", 0.1 + 0.6 * (done + 1) / n_structures)
+        factor, spread = self._level(prior, kept) if kept else (1.0, 1.0)
+        for part in kept:
+            self.solver.add(part)
+        self.report("weights", _SOLVE_SHARE)
+        solution = self.solver.solve(prior, factor)
+        summary = {
+            "n_weights": self.system.n_weights,
+            "n_labels": self.system.n_rows,
+            "scales": self.found.scales.tolist(),
+            "log_density": self.found.log_density,
+            "noise_factor": factor,
+            "spread_factor": spread,
+        }
+        return LinearFit(solution.weights, prior * spread, self.found.noise * factor * spread, summary)
+
+    def _level(self, prior: Array, held_out: Sequence[LabelledRows]) -> tuple[float, float]:
+        """Factors of the noise, and of prior and noise together, from structures that are not fitted.
+
+        Under the first they are predicted best. The second moves no weight, and makes the spread of their errors what
+        it is predicted to be.
+        """
+        noise = self.found.noise
+        best: tuple[float, float, Solution] | None = None
+        for number, factor in enumerate(_NOISE_FACTORS):
+            self.report(f"level of noise, attempt {number + 1}", _ROWS_SHARE + 0.03 * number)
+            solution = self.solver.solve(prior, factor)
+            errors = [(part.rows @ solution.weights - part.labels) / noise[part.kinds] for part in held_out]
+            square = float(np.mean(np.square(np.concatenate(errors))))
+            if best is not None and square >= best[1]:
+                break
+            best = (factor, square, solution)
+        assert best is not None
+        factor, _, solution = best
+        ratios = [
+            np.square(part.rows @ solution.weights - part.labels)
+            / (solution.variance(part.rows) + np.square(factor * noise[part.kinds]))
+            for part in held_out
+        ]
+        return factor, float(np.mean(np.concatenate(ratios)) ** 0.5)
