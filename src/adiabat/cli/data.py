@@ -1,4 +1,4 @@
-"""``adiabat data``: import, inspect, audit, split and export datasets."""
+"""``adiabat data``: import, inspect, audit, split, subtract and export datasets."""
 
 import json
 from dataclasses import asdict
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from adiabat.cli.data_difference import difference
 
 if TYPE_CHECKING:
     from adiabat.data.record import Record
@@ -42,9 +44,12 @@ class Layout(StrEnum):
     DEEPH_LEGACY = "deeph-legacy"
 
 
+app.command()(difference)
+
+
 @app.callback()
 def data() -> None:
-    """Import, inspect, audit, split and export datasets."""
+    """Import, inspect, audit, split, subtract and export datasets."""
 
 
 @app.command("import")
@@ -153,7 +158,7 @@ def audit(
     from adiabat.data.audit import audit_records
     from adiabat.data.audit_result import where
 
-    result = audit_records(_load(path))
+    result = audit_records(load(path))
     if as_json:
         typer.echo(json.dumps({"passed": result.passed, "findings": [asdict(f) for f in result.findings]}, indent=1))
         raise typer.Exit(0 if result.passed else 1)
@@ -250,7 +255,8 @@ def export(
     Console().print(f"{n_written} records written to {output}", soft_wrap=True)
 
 
-def _load(path: Path) -> "list[Record]":
+def load(path: Path) -> "list[Record]":
+    """Records of a store, or of a file in any format that adiabat reads."""
     from adiabat.data.readers import read_records
     from adiabat.data.store import DatasetStore
 

@@ -41,7 +41,7 @@ COMMANDS: Final[Mapping[str, LazyCommand]] = {
         "adiabat.cli.demo_crystal", "demo_crystal", "Run the whole chain on a layer of hBN, with a page."
     ),
     "label": LazyCommand("adiabat.cli.label", "label", "Compute labels for structures with a reference engine."),
-    "data": LazyCommand("adiabat.cli.data", "app", "Import, inspect, audit, split and export datasets."),
+    "data": LazyCommand("adiabat.cli.data", "app", "Import, inspect, audit, split, subtract and export datasets."),
     "train": LazyCommand("adiabat.cli.train", "train", "Train a model on any of energy, forces, stress and H."),
     "evaluate": LazyCommand("adiabat.cli.evaluate", "evaluate", "Compare a model with labels it has not seen."),
     "campaign": LazyCommand("adiabat.cli.campaign", "app", "Learn actively: explore, select, label, retrain, test."),
