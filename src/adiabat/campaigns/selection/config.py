@@ -31,7 +31,9 @@ class SelectConfig(FrozenConfig):
         200, ge=1, description="for variance: candidates, drawn at random, whose forces are to become certain"
     )
     n_features: int = Field(
-        48, ge=1, description="for variance: combinations of the last layer's features that are kept; all if fewer"
+        200,
+        ge=1,
+        description="for variance: combinations kept of the features of the last layer, or of the linear family",
     )
     noise: float = Field(
         1e-3, gt=0, description="for variance: variance of a force label over the mean variance of forces beforehand"

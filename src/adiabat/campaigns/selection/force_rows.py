@@ -5,16 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
+from adiabat.campaigns.selection.ace_rows import StructureRows
 from adiabat.core.errors import ModelError
-from adiabat.data.graph import Graph, build_graph, collate
+from adiabat.data.graph import build_graph, collate
 from adiabat.data.structure import Structure
-from adiabat.models.config import ModelConfig
 from adiabat.models.energy_head import EnergyHead
 from adiabat.models.layers import pieces
 from adiabat.models.linear_ace import LinearEnergyHead
-from adiabat.models.model import Model, build_model
+from adiabat.models.model import Model
+from adiabat.uncertainty.derivatives import gradients
+from adiabat.uncertainty.energy_posterior import energy_features, structure_sums
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -27,7 +28,7 @@ def trunk_force_rows(model: Model, structures: Sequence[Structure], n_features: 
     """Rows Φ with forces = Φ w for the last layer's weights w: −∂(Σ_i features_i)/∂r times the head's scale.
 
     Args:
-        model: with an energy head; trained or not.
+        model: with an energy head.
         structures: any.
         n_features: keep this many combinations of the features, those that carry most of the forces' variance under
             weights of equal variance; all by default. The cost is one backward pass a combination.
@@ -43,10 +44,19 @@ def trunk_force_rows(model: Model, structures: Sequence[Structure], n_features: 
     combinations = np.eye(width)
     if n_features is not None and n_features < width:
         sample = structures[:: max(1, len(structures) // _BASIS_STRUCTURES)][:_BASIS_STRUCTURES]
-        rows = np.concatenate(_rows(model, sample, combinations))
+        rows = np.concatenate([found.forces for found in _rows(model, sample, combinations)])
         _, vectors = np.linalg.eigh(rows.T @ rows)
         combinations = vectors[:, ::-1][:, :n_features].copy()
-    return _rows(model, structures, combinations)
+    return [found.forces for found in _rows(model, structures, combinations)]
+
+
+def trunk_rows(model: Model, structures: Sequence[Structure]) -> list[StructureRows]:
+    """Rows of energies and forces in all features of the last layer: what they change by per unit of its weights.
+
+    Raises:
+        ModelError: a model without an energy head.
+    """
+    return _rows(model, structures, np.eye(len(_head(model).last_weights))) if structures else []
 
 
 def trunk_features(model: Model, structures: Sequence[Structure]) -> FloatArray:
@@ -57,39 +67,28 @@ def trunk_features(model: Model, structures: Sequence[Structure]) -> FloatArray:
         graph = model.graph(structure, {"energy"})
         with torch.no_grad():
             species = model.species(graph.atomic_numbers)
-            features = _features(model, graph, graph.positions).double()
+            features = energy_features(model, graph, graph.positions, graph.cell, None).double()
         sums = features.new_zeros(n_species, features.shape[1]).index_add(0, species, features)
         means.append((sums / structure.n_atoms).flatten().numpy())
     return np.stack(means)
 
 
-def untrained_model(structures: Sequence[Structure], cutoff: float, seed: int) -> Model:
-    """A trunk with random weights: its features are random functions of the surroundings, and need no training."""
-    elements = sorted({int(z) for structure in structures for z in structure.atomic_numbers})
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        config = ModelConfig.model_validate({"cutoff": cutoff, "channels": 32, "l_max": 2, "hidden": 64})
-        model = build_model(config, elements)
-    edges = [build_graph(structure, cutoff).n_edges / structure.n_atoms for structure in structures[:20]]
-    model.trunk.n_neighbors.fill_(max(1.0, float(np.mean(edges))))
-    return model.eval()
-
-
-def _rows(model: Model, structures: Sequence[Structure], combinations: FloatArray) -> list[FloatArray]:
-    head = _head(model)
+def _rows(model: Model, structures: Sequence[Structure], combinations: FloatArray) -> list[StructureRows]:
+    scale = float(_head(model).scale)
     mixing = torch.as_tensor(combinations, dtype=model.dtype)
     largest = max(structure.n_atoms for structure in structures)
-    found: list[FloatArray] = []
+    found: list[StructureRows] = []
     for part in pieces(len(structures), max(1, _ATOMS_AT_ONCE // largest)):
         graph = collate([build_graph(structure, model.cutoff, dtype=model.dtype) for structure in structures[part]])
         with torch.enable_grad():
             positions = graph.positions.clone().requires_grad_()
-            totals = (_features(model, graph, positions) @ mixing).sum(dim=0)
+            features = energy_features(model, graph, positions, graph.cell, None) @ mixing
             # A structure's features depend on its own atoms alone, so one backward pass serves the whole piece.
-            gradients = [torch.autograd.grad(total, positions, retain_graph=True)[0] for total in totals]
-        rows = (-torch.stack(gradients, dim=-1).double() * head.scale).flatten(0, 1).numpy()
+            slopes = gradients(features.sum(dim=0), [positions])[0]
+        energies = scale * structure_sums(features.detach(), graph).double().numpy()
+        forces = -scale * slopes.permute(1, 2, 0).double().flatten(0, 1).numpy()
         cuts = np.cumsum([3 * structure.n_atoms for structure in structures[part]])[:-1]
-        found += np.split(rows, cuts)
+        found += [StructureRows(*rows) for rows in zip(energies, np.split(forces, cuts), strict=True)]
     return found
 
 
@@ -101,10 +100,3 @@ def _head(model: Model) -> EnergyHead | LinearEnergyHead:
             suggestion="train with model.energy: true, or choose without a model",
         )
     return model.energy_head
-
-
-def _features(model: Model, graph: Graph, positions: Tensor) -> Tensor:
-    """(n_atoms, n_features) of the last layer."""
-    species, head = model.species(graph.atomic_numbers), _head(model)
-    history = model.node_features(graph, species, positions, graph.cell.to(positions.dtype), None)
-    return head.last_features(history, species) if isinstance(head, LinearEnergyHead) else head.last_features(history)

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from adiabat.campaigns.selection.ace_rows import AceRows
 from adiabat.campaigns.selection.config import SelectConfig
 from adiabat.campaigns.selection.entropy import choose_by_entropy
 from adiabat.campaigns.selection.environments import environments
 from adiabat.campaigns.selection.farthest_point import farthest_points, standardised
-from adiabat.campaigns.selection.force_rows import trunk_features, trunk_force_rows, untrained_model
+from adiabat.campaigns.selection.force_rows import trunk_features, trunk_force_rows
 from adiabat.campaigns.selection.peaks import choose_by_atom
 from adiabat.campaigns.selection.spread import force_spread
 from adiabat.campaigns.selection.variance import VarianceDesign, choose_by_variance
@@ -41,8 +42,8 @@ def select(
         n: number to choose.
         uncertainties: (n_candidates,) one a candidate, in any unit; by default the root mean square spread of its
             forces, from an uncertain model.
-        model: trained on what is labelled. Without one, ``variance`` takes an untrained trunk and ``environment`` the
-            novelty of each atom.
+        model: trained on what is labelled. Without one, ``variance`` takes the invariants of the linear family and
+            ``environment`` the novelty of each atom.
         seed: of what is drawn at random.
 
     Returns: indices of candidates, no two equal, the most wanted first.
@@ -83,8 +84,13 @@ def _by_variance(
     model: Model | None,
     generator: np.random.Generator,
 ) -> list[int]:
-    model = model or untrained_model([*labelled, *candidates], config.cutoff, int(generator.integers(2**31)))
-    rows = trunk_force_rows(model, [*candidates, *labelled], config.n_features)
+    everything = [*candidates, *labelled]
+    if model is None:
+        ace = AceRows(np.concatenate([structure.atomic_numbers for structure in everything]).tolist(), config.cutoff)
+        mixing = ace.mixing(everything, config.n_features)
+        rows = [found.forces for found in ace.rows(everything, mixing)]
+    else:
+        rows = trunk_force_rows(model, everything, config.n_features)
     free, known = rows[: len(candidates)], rows[len(candidates) :]
     targets = np.concatenate([free[i] for i in generator.permutation(len(free))[: config.n_targets]])
     # Weights of equal variance, in the unit in which a target's force has variance 1 before any label.
