@@ -1,6 +1,6 @@
 """Which atoms are bonded, and whether a molecule has broken since the start: a test of distances alone.
 
-Atoms i and j are bonded where r_ij < factor · (R_i + R_j), with R the covalent radii of Cordero et al. that ASE holds.
+Atoms i and j are bonded where r_ij < factor · (R_i + R_j), with R the covalent radii of [cordero2008], from ASE.
 A bond counts as lost only when it is much longer, and as formed only when it is nearly as short as bonds are, so that
 vibration is no reaction.
 """
