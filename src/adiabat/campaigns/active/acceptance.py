@@ -29,7 +29,7 @@ def accept_config(database: Database, config: CampaignConfig | None) -> Campaign
     if refused:
         key = refused[0]
         raise ConfigError(
-            f"{key} = {new.get(key)!r}, which was {old.get(key)!r} when the campaign was made",
+            f"{key} = {new.get(key)}, which was {old.get(key)} when the campaign was made",
             expected=f"{', '.join(FIXED)} as they were; everything else may change between runs",
             suggestion="put it back, or make another campaign; `initial.labelled` can take over this one's labels, "
             "data/train.lmdb",
