@@ -45,6 +45,9 @@ COMMANDS: Final[Mapping[str, LazyCommand]] = {
     "train": LazyCommand("adiabat.cli.train", "train", "Train a model on any of energy, forces, stress and H."),
     "evaluate": LazyCommand("adiabat.cli.evaluate", "evaluate", "Compare a model with labels it has not seen."),
     "campaign": LazyCommand("adiabat.cli.campaign", "app", "Learn actively: explore, select, label, retrain, test."),
+    "uncertainty": LazyCommand(
+        "adiabat.cli.uncertainty", "app", "Make a model that knows how far it may be off, and calibrate it."
+    ),
     "md": LazyCommand("adiabat.cli.md", "md", "Run molecular dynamics, with electronic structure on request."),
     "bands": LazyCommand("adiabat.cli.bands", "bands", "Compute and draw bands; find the Fermi level and the gap."),
     "dos": LazyCommand("adiabat.cli.dos", "dos", "Compute and draw the density of states, projected on request."),
