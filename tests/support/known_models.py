@@ -38,7 +38,8 @@ WOLFSBERG_HELMHOLZ = 1.75
 class LennardJones(nn.Module):
     """E = ½ Σ 4ε[(σ/r)¹² − (σ/r)⁶] f(r), where f falls from 1 at ``switch`` to 0 at ``cutoff``, twice smooth."""
 
-    config = SimpleNamespace(energy=True)
+    config = SimpleNamespace(energy=True, fidelities=())
+    fidelity = None
     has_operator = False
     pair_radius = None
     sigma = SIGMA

@@ -12,6 +12,7 @@ from adiabat.campaigns.error_collector import ErrorCollector
 from adiabat.campaigns.evaluation_progress import evaluation_progress
 from adiabat.campaigns.evaluation_result import Evaluation
 from adiabat.campaigns.hamiltonian_errors import compare_hamiltonians
+from adiabat.campaigns.levels import at_level, at_levels
 from adiabat.campaigns.predictions import central_model, predict_surfaces
 from adiabat.campaigns.spread_scoring import SpreadEvaluation
 from adiabat.core.errors import LabelError, ModelError
@@ -28,6 +29,7 @@ def evaluate(
     records: Iterable[Record],
     *,
     n_scf: int = 0,
+    fidelity: str | None = None,
     group_key: str = "config_type",
     batch_size: int = 16,
     provenance: Mapping[str, Any] | None = None,
@@ -40,18 +42,20 @@ def evaluate(
             its mean predictions are compared.
         records: labelled structures.
         n_scf: of how many molecules, evenly chosen, to test the predicted density in PySCF.
+        fidelity: level of theory to predict all of them at; by default that of each label, of a model of several.
         group_key: key of ``structure.info`` by whose value errors are also given apart.
         batch_size: structures evaluated together for energy and forces.
         provenance: carried into the result: model file, data, split.
         console: where to show progress; nowhere by default.
 
     Raises:
-        LabelError: there is no label that the model predicts, or Hamiltonians are of another basis.
+        LabelError: there is no label that the model predicts, Hamiltonians are of another basis, or labels are of a
+            level of theory that the model does not know.
         ModelError: PySCF is to test densities of a model that does not give molecules a Hamiltonian over its H0.
         StructureError: an element that the model does not know.
     """
-    records = list(records)
     central = central_model(model)
+    records = at_levels(central, list(records), fidelity)
     spreads, calibration = None, None
     if isinstance(model, UncertainModel):
         spreads, calibration = SpreadEvaluation(model.method, len(model.members)), model.calibration
@@ -70,12 +74,14 @@ def evaluate(
         for index in operators:
             progress.update(task, advance=1, description="Hamiltonian")
             if central.require_operator().baseline == "two-center":
-                collector.add_crystal(index, records[index], compare_crystals(model, records[index]))
+                own = at_level(model, records[index])
+                collector.add_crystal(index, records[index], compare_crystals(own, records[index]))
                 continue
-            comparison = compare_hamiltonians(model, records[index])
+            own = at_level(model, records[index])
+            comparison = compare_hamiltonians(own, records[index])
             collector.add_hamiltonian(index, records[index], comparison)
             if index in checked:
-                engine = reference_engine(central.require_operator())
+                engine = reference_engine(central_model(own).require_operator())
                 density = comparison.predicted.density_matrix
                 checks.append(check_density(index, records[index].structure, density, engine))
                 progress.update(task, advance=1, description="SCF from the predicted density")

@@ -81,7 +81,7 @@ def _predict_batch(
     central = central_model(model)
     structures = [records[index].structure for index in members]
     started = time.perf_counter()
-    graph = collate([central.graph(structure, outputs) for structure in structures])
+    graph = collate([_at_level(central, records[index]).graph(records[index].structure, outputs) for index in members])
     graph = graph.to(next(central.parameters()).device)
     built = time.perf_counter() - started
     central_seconds = None
@@ -114,6 +114,10 @@ def _predict_batch(
             stress_spread=None if stress_spread is None else stress_spread[place],
             central_seconds=central_seconds,
         )
+
+
+def _at_level(model: Model, record: Record) -> Model:
+    return model.at_fidelity(record.fidelity) if record.fidelity in model.config.fidelities else model
 
 
 def _numpy(values: Tensor | None) -> npt.NDArray[np.float64] | None:

@@ -27,6 +27,14 @@ def evaluate(
     split: Annotated[str | None, typer.Option(help="Part of a saved split: split.json:test.")] = None,
     frames: Annotated[str, typer.Option(help="Frames as a Python slice: 450:500, ::10.")] = ":",
     scf: Annotated[int, typer.Option(help="Molecules on which PySCF starts from the predicted density.", min=0)] = 0,
+    fidelity: Annotated[
+        str | None,
+        typer.Option(help="Level of theory to predict all of them at. [default: that of each label]"),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="For a model of a difference: the level that it is added to, gfn2, … or a model file."),
+    ] = None,
     group_by: Annotated[str, typer.Option(help="Key by whose value errors are also given apart.")] = "config_type",
     batch_size: Annotated[int, typer.Option(help="Structures evaluated together.", min=1)] = 16,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ….")] = "cpu",
@@ -48,15 +56,21 @@ def evaluate(
         check_output_directory(output)
     where = compute_device(device)
     records, described = _records(data, split, frames)
+    if baseline is not None:
+        from adiabat.campaigns.baseline import above_baseline
+        from adiabat.cli.levels import baseline_engine
+
+        records = above_baseline(records, baseline_engine(baseline), console=Console(stderr=True))
     provenance = {
         "model": {"file": str(model), "content_hash": inspect_model(model)["content_hash"]},
         "data": described,
-        "settings": {"scf": scf, "group_by": group_by},
+        "settings": {"scf": scf, "group_by": group_by, "fidelity": fidelity, "baseline": baseline},
     }
     result = campaign.evaluate(
         load_model(model).to(where),
         records,
         n_scf=scf,
+        fidelity=fidelity,
         group_key=group_by,
         batch_size=batch_size,
         provenance=provenance,

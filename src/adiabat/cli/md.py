@@ -78,6 +78,13 @@ def md(
     bias: Annotated[
         float | None, typer.Option(help="τ: move on E − τ σ_E, towards what an uncertain model does not know.")
     ] = None,
+    fidelity: Annotated[
+        str | None, typer.Option(help="Level of theory to predict, of a model of several. [default: its target]")
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="For a model of a difference: the level that it is added to, gfn2, … or a model file."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the run directory.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ….")] = "cpu",
 ) -> None:
@@ -116,6 +123,7 @@ def md(
 
     from rich.console import Console
 
+    from adiabat.cli.levels import at_fidelity, baseline_of
     from adiabat.models.device import compute_device
     from adiabat.models.package import load_model
     from adiabat.simulation.md import run_md
@@ -124,7 +132,9 @@ def md(
     check_output_directory(output)
     where = compute_device(device)
     start = _one_structure(structure, frame)
-    result = run_md(load_model(model), start, settings, output, resume=resume, console=console, device=where)
+    predictor = at_fidelity(load_model(model), fidelity)
+    below = baseline_of(baseline)
+    result = run_md(predictor, start, settings, output, resume=resume, console=console, device=where, baseline=below)
     if result.rewinds:
         typer.echo(
             f"{result.rewinds} rewinds: the ensemble is biased towards what the model knows (gate.jsonl)", err=True

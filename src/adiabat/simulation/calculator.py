@@ -17,6 +17,7 @@ from adiabat.data.graph import Graph
 from adiabat.data.structure import Structure
 from adiabat.models.model import Model, Prediction, to_numpy
 from adiabat.models.package import load_model
+from adiabat.simulation.baseline import Baseline
 from adiabat.simulation.committee import ask_members
 from adiabat.simulation.electrons import Electrons, predict_electrons, predict_member_electrons
 from adiabat.simulation.settings import BiasSettings
@@ -66,6 +67,7 @@ class AdiabatCalculator(Calculator):
         device: torch.device | str | None = None,
         drive: Drive = "mean",
         bias: BiasSettings | None = None,
+        baseline: Baseline | None = None,
         **parameters: Any,
     ) -> None:
         """Wrap a model.
@@ -77,6 +79,7 @@ class AdiabatCalculator(Calculator):
                 when asked for.
             bias: give energy, forces and stress of the surface that is lower where members disagree. Uncertainties are
                 then the members' plain spread.
+            baseline: lower level of theory that the model is the difference to; the sum of both is given.
             parameters: passed to ASE's ``Calculator``.
 
         Raises:
@@ -89,7 +92,7 @@ class AdiabatCalculator(Calculator):
             for part in (central, *(self.uncertain.members if self.uncertain else ())):
                 part.to(device)
         self.model: Model = central.eval()
-        self.drive, self.bias = drive, bias
+        self.drive, self.bias, self.baseline = drive, bias, baseline
         if self.uncertain is not None:
             self.implemented_properties = [*type(self).implemented_properties, *UNCERTAINTIES]  # pyright: ignore[reportIncompatibleVariableOverride, reportAttributeAccessIssue]
         elif bias is not None:
@@ -133,7 +136,8 @@ class AdiabatCalculator(Calculator):
         outputs = ("energy", "forces", "stress") if periodic else ("energy", "forces")
         self.graph = self.model.graph(structure, outputs)
         graph = self.graph.to(next(self.model.parameters()).device)
-        self.results = self._evaluate(graph, outputs, uncertain=bool(set(UNCERTAINTIES) & set(properties)))
+        results = self._evaluate(graph, outputs, uncertain=bool(set(UNCERTAINTIES) & set(properties)))
+        self.results = results if self.baseline is None else self.baseline.added_to(results, self.atoms)
 
     def _evaluate(self, graph: Graph, outputs: Collection[str], *, uncertain: bool) -> dict[str, Any]:
         if self.bias is not None:
@@ -208,6 +212,20 @@ class AdiabatCalculator(Calculator):
             )
         return self.uncertain
 
+    def require_operator(self) -> None:
+        """Refuse to give electrons where there are none.
+
+        Raises:
+            ModelError: the model has no operator head, or is one of the difference between two levels of theory.
+        """
+        if self.baseline is not None:
+            raise ModelError(
+                "a request for electrons from a model of the difference between two levels of theory",
+                expected="a model of the whole Hamiltonian: what a difference predicts is no Hamiltonian",
+                suggestion="add the two operators yourself, or ask another model for the electrons",
+            )
+        self.model.require_operator()
+
     def get_hamiltonian(self, atoms: Atoms) -> BlockOperator:
         """Predicted Hamiltonian [eV] in the model's basis.
 
@@ -247,6 +265,7 @@ class AdiabatCalculator(Calculator):
             ModelError: the model has no operator head.
             ElectronicError: an odd number of electrons, or a periodic structure's Hamiltonian.
         """
+        self.require_operator()
         structure = Structure.from_ase(atoms)
         if self._electrons is None or self._electrons[0] != structure.content_hash:
             self._electrons = (structure.content_hash, predict_electrons(self.model, structure))

@@ -24,6 +24,7 @@ from adiabat.core.interruption import stop_on_signals
 from adiabat.core.units import BOLTZMANN
 from adiabat.data.structure import Structure
 from adiabat.models.model import Model
+from adiabat.simulation.baseline import Baseline
 from adiabat.simulation.calculator import AdiabatCalculator
 from adiabat.simulation.md_output import ELECTRONS, LASTING, LOG, TRAJECTORY, MdOutput, frame_text
 from adiabat.simulation.md_progress import MdProgress
@@ -65,6 +66,7 @@ def run_md(
     resume: bool = False,
     console: Console | None = None,
     device: torch.device | str | None = None,
+    baseline: Baseline | None = None,
 ) -> MdResult:
     """Run molecular dynamics, or go on with a run that was stopped or killed.
 
@@ -77,6 +79,7 @@ def run_md(
         resume: continue from the restart point in ``directory``.
         console: where to show progress; nowhere by default.
         device: where to compute; by default where the model is.
+        baseline: lower level of theory that the model is the difference to.
 
     Raises:
         SimulationError: the run got too hot, lost an atom, or produced no number; or ``directory`` holds a run
@@ -85,9 +88,9 @@ def run_md(
             gate or a bias, and the model does not know its uncertainty.
     """
     drive = settings.gate.drive if settings.gate else "mean"
-    calculator = AdiabatCalculator(model, device=device, drive=drive, bias=settings.bias)
+    calculator = AdiabatCalculator(model, device=device, drive=drive, bias=settings.bias, baseline=baseline)
     if settings.follow:
-        calculator.model.require_operator()
+        calculator.require_operator()
     if settings.gate and calculator.uncertain is None:
         raise ModelError(
             "a gate for molecular dynamics with a single model",
@@ -95,7 +98,7 @@ def run_md(
             suggestion="give the file of an uncertain model, or leave the gate out",
         )
     directory = Path(directory)
-    identity = _identity(model, structure, settings)
+    identity = _identity(model, structure, settings, baseline)
     restart = _matching_restart(directory, identity) if resume else _no_earlier_run(directory)
     run = _Run(calculator, structure, settings, directory, identity, restart)
     try:
@@ -316,15 +319,20 @@ def _all_have_neighbors(calculator: AdiabatCalculator) -> bool:
     return bool((torch.bincount(graph.edge_index[0], minlength=graph.n_atoms) > 0).all())
 
 
-def _identity(model: Model | UncertainModel, structure: Structure, settings: MdSettings) -> dict[str, Any]:
+def _identity(
+    model: Model | UncertainModel, structure: Structure, settings: MdSettings, baseline: Baseline | None
+) -> dict[str, Any]:
     """What has to be the same for a run to go on."""
     weights = hashlib.sha256()
+    central = model.model if isinstance(model, UncertainModel) else model
     for one in (model.model, *model.members) if isinstance(model, UncertainModel) else (model,):
         for name, tensor in sorted(one.state_dict().items()):
             weights.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return {
         "model": weights.hexdigest(),
         "structure": structure.content_hash,
+        "baseline": baseline.identity if baseline else None,
+        "fidelity": central.fidelity,
         **settings.model_dump(mode="json", exclude={"steps"}),
     }
 

@@ -190,7 +190,7 @@ def test_a_hamiltonian_in_another_basis_is_refused() -> None:
 
 def test_a_model_without_an_energy_head_is_judged_by_its_hamiltonian() -> None:
     model = HuckelHydrogen()
-    model.config = SimpleNamespace(energy=False)
+    model.config = SimpleNamespace(energy=False, fidelities=())
     result = evaluate(model, [hydrogen_record(hydrogen(0.74))])
     assert "hamiltonian" in result.errors
     assert "energy" not in result.errors
