@@ -143,6 +143,39 @@ def collate(graphs: Sequence[Graph]) -> Graph:
     )
 
 
+def separate(graph: Graph) -> list[Graph]:
+    """The structures of a batch, one graph each; the inverse of :func:`collate`."""
+    if graph.n_structures == 1:
+        return [graph]
+    of_edge = graph.structure_index.index_select(0, graph.edge_index[0])
+    of_pair = graph.structure_index.index_select(0, graph.pair_index[0])
+    atoms, edges, pairs = (
+        torch.bincount(index, minlength=graph.n_structures).tolist()
+        for index in (graph.structure_index, of_edge, of_pair)
+    )
+    first_atom, first_edge, first_pair = (np.cumsum([0, *counts]) for counts in (atoms, edges, pairs))
+    found: list[Graph] = []
+    for index in range(graph.n_structures):
+        own, edge, pair = (slice(first[index], first[index + 1]) for first in (first_atom, first_edge, first_pair))
+        found.append(
+            Graph(
+                atomic_numbers=graph.atomic_numbers[own],
+                positions=graph.positions[own],
+                cell=graph.cell[index : index + 1],
+                pbc=graph.pbc[index : index + 1],
+                edge_index=graph.edge_index[:, edge] - int(first_atom[index]),
+                edge_shift=graph.edge_shift[edge],
+                structure_index=torch.zeros_like(graph.structure_index[own]),
+                n_structures=1,
+                pair_index=graph.pair_index[:, pair] - int(first_atom[index]),
+                pair_shift=graph.pair_shift[pair],
+                pair_reverse=graph.pair_reverse[pair] - int(first_pair[index]),
+                fidelity_index=graph.fidelity_index[index : index + 1],
+            )
+        )
+    return found
+
+
 def _neighbors(structure: Structure, cutoff: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Edges (2, n_edges) and shifts (n_edges, 3), sorted by centre, neighbor and shift."""
     found = find_neighbors(structure, max(cutoff, OVERLAP_DISTANCE))

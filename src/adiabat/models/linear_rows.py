@@ -8,6 +8,7 @@ The derivative of a feature is analytic, ∂B/∂r = Σ_A (∂B/∂A)(∂A/∂r)
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -65,8 +66,8 @@ class RowBuilder:
         self.n_features = model.trunk.n_features
         self.scale = float(model.energy_head.scale)
         n_components = self.n_species * self.trunk.n_local
-        self._values = [_ValuePattern(table) for table in self.trunk.tables]
-        self._derivatives = [_DerivativePattern(table, n_components) for table in self.trunk.tables]
+        self._values = [_value_pattern(table) for table in self.trunk.tables]
+        self._derivatives = [_derivative_pattern(table, n_components) for table in self.trunk.tables]
 
     @property
     def n_weights(self) -> int:
@@ -84,9 +85,7 @@ class RowBuilder:
         functions, gradients = self._edge_functions(graph, species)
         centre, neighbor = graph.edge_index.numpy()
         owners, of_neighbor = species.numpy(), species.numpy()[neighbor]
-        sums = np.zeros((graph.n_atoms, self.n_species, self.trunk.n_local))
-        np.add.at(sums, (centre, of_neighbor), functions)
-        components = sums.reshape(graph.n_atoms, -1).T  # (n_components, n_atoms)
+        components = self._sums(graph, species, functions)
         values = np.concatenate([np.ones((1, graph.n_atoms)), *(p.apply(components) for p in self._values)])
         energy = np.zeros((self.n_species, self.n_features))
         for atom, own in enumerate(owners):
@@ -116,6 +115,23 @@ class RowBuilder:
             forces.reshape(self.n_weights, -1).T * self.scale if "forces" in outputs else None,
             self._stress(strain, graph) if "stress" in outputs else None,
         )
+
+    def atomic_rows(self, graph: Graph) -> Array:
+        """(n_atoms, n_weights): what the atomic energies are linear in [eV]; weights of other elements have zeros."""
+        species = self.model.species(graph.atomic_numbers)
+        functions, _ = self._edge_functions(graph, species)
+        components = self._sums(graph, species, functions)
+        values = np.concatenate([np.ones((1, graph.n_atoms)), *(p.apply(components) for p in self._values)])
+        rows = np.zeros((graph.n_atoms, self.n_species, self.n_features))
+        rows[np.arange(graph.n_atoms), species.numpy()] = values.T * self.scale
+        return rows.reshape(graph.n_atoms, -1)
+
+    def _sums(self, graph: Graph, species: Tensor, functions: Array) -> Array:
+        """A, the sums over neighbors, (n_components, n_atoms)."""
+        centre, neighbor = graph.edge_index.numpy()
+        sums = np.zeros((graph.n_atoms, self.n_species, self.trunk.n_local))
+        np.add.at(sums, (centre, species.numpy()[neighbor]), functions)
+        return sums.reshape(graph.n_atoms, -1).T
 
     def _component_derivatives(
         self, gradients: Array, vectors: Array, of_neighbor: npt.NDArray[np.int64], place: npt.NDArray[np.int64]
@@ -215,3 +231,13 @@ class _DerivativePattern:
     def matrix(self, values: Array) -> sparse.csr_matrix:
         """∂B/∂A of one atom, (n_features, n_components)."""
         return sparse.csr_matrix((values, self.columns, self.row_starts), shape=self.shape)
+
+
+@lru_cache(maxsize=32)
+def _value_pattern(table: ProductTable) -> _ValuePattern:
+    return _ValuePattern(table)
+
+
+@lru_cache(maxsize=32)
+def _derivative_pattern(table: ProductTable, n_components: int) -> _DerivativePattern:
+    return _DerivativePattern(table, n_components)

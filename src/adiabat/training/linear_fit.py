@@ -9,12 +9,12 @@ import numpy.typing as npt
 import torch
 
 from adiabat.models.linear_ace import LinearAce, LinearEnergyHead
+from adiabat.models.linear_system import KINDS, LabelledRows, LinearSystem, n_labels
 from adiabat.models.model import Model
 from adiabat.training.batches import Example
 from adiabat.training.config import LinearFitConfig
 from adiabat.training.linear_hyperparameters import Hyperparameters, find_hyperparameters, smoothness
 from adiabat.training.linear_solver import RidgeSolver, Solution
-from adiabat.training.linear_system import KINDS, LabelledRows, LinearSystem, n_labels
 
 Array = npt.NDArray[np.float64]
 Report = Callable[[str, float], None]

@@ -22,7 +22,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from adiabat.training.linear_system import KINDS, LabelledRows
+from adiabat.models.linear_system import KINDS, LabelledRows
 
 Array = npt.NDArray[np.float64]
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import blas, cho_solve, cholesky, solve_triangular
 
-from adiabat.training.linear_system import LabelledRows
+from adiabat.models.linear_system import LabelledRows
 
 Array = npt.NDArray[np.float64]
 

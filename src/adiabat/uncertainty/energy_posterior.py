@@ -24,6 +24,7 @@ from adiabat.uncertainty.derivatives import (
     local_atom_index,
     strain_directions,
 )
+from adiabat.uncertainty.linear import linear_spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,8 @@ class EnergyPosterior:
         """Standard deviations of ``energy`` and ``atomic_energies``, and of ``forces`` and ``stress`` if asked for."""
         assert model.energy_head is not None
         posterior = self.posterior.to(graph.positions.device)
+        if isinstance(model.energy_head, LinearEnergyHead):
+            return linear_spread(model, posterior, graph, outputs)
         scale = float(model.energy_head.scale)
         derivatives = bool({"forces", "stress"} & outputs)
         exact = derivatives and self._exact_is_cheaper(graph, outputs)

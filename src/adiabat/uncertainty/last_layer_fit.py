@@ -20,11 +20,13 @@ from adiabat.core.errors import LabelError
 from adiabat.data.graph import Graph, collate
 from adiabat.models.config import FrozenConfig
 from adiabat.models.level_statistics import LabelledGraph
+from adiabat.models.linear_ace import LinearEnergyHead
 from adiabat.models.model import Model
 from adiabat.models.posterior import Posterior, evidence_prior
 from adiabat.uncertainty.derivatives import VOIGT, coordinate_directions, random_directions, strain_directions
 from adiabat.uncertainty.energy_posterior import feature_rows, structure_features
 from adiabat.uncertainty.last_layer import N_DRAWS, LastLayer
+from adiabat.uncertainty.linear import linear_posterior
 from adiabat.uncertainty.operator_fit import fit_operator_posterior
 from adiabat.uncertainty.training_batches import batches
 
@@ -103,7 +105,9 @@ def fit_last_layer(
         )
     summary: dict[str, Any] = {"n_structures": len(examples)}
     energy = operator = None
-    if has_energy:
+    if isinstance(model.energy_head, LinearEnergyHead):
+        energy = linear_posterior(model, examples)
+    elif has_energy:
         energy, summary["energy"] = _fit_energy(model, examples, settings)
     if has_operator:
         labelled = [example for example in examples if "hamiltonian" in example.counts]

@@ -1,20 +1,21 @@
 """The rows and labels of a linear fit, structure by structure, in units in which forces are about one.
 
-Whatever the number of structures, memory holds one structure's rows and what is asked of all of them: their Gram
-matrix over the weights, or the rows themselves of a chosen few.
+A row of an energy is divided by the root of the number of atoms. Stress is taken times v^(2/3), v the volume of an
+atom: as forces on the faces of that volume, numbers of the size of forces, whatever the cell.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from adiabat.data.graph import Graph
+from adiabat.models.level_statistics import LabelledGraph
 from adiabat.models.linear_ace import LinearEnergyHead
 from adiabat.models.linear_rows import RowBuilder
 from adiabat.models.model import Model
-from adiabat.training.batches import Example
 
 Array = npt.NDArray[np.float64]
 
@@ -51,7 +52,7 @@ class LinearSystem:
         examples: what is learned from.
     """
 
-    def __init__(self, model: Model, examples: Sequence[Example]) -> None:
+    def __init__(self, model: Model, examples: Sequence[LabelledGraph]) -> None:
         self.builder = RowBuilder(model)
         self.model, self.examples = model, examples
 
@@ -65,7 +66,7 @@ class LinearSystem:
         """Number of labels, of all structures."""
         return sum(n_labels(example) for example in self.examples)
 
-    def of(self, example: Example) -> LabelledRows:
+    def of(self, example: LabelledGraph) -> LabelledRows:
         """Rows of one structure with the labels that it has."""
         assert isinstance(self.model.energy_head, LinearEnergyHead)
         graph = in_float64(example.graph)
@@ -88,29 +89,20 @@ class LinearSystem:
             kinds += [1] * (3 * graph.n_atoms)
         if "stress" in example.counts:
             assert found.stress is not None
-            # As forces on the faces of the volume of an atom: numbers of the size of forces, whatever the cell.
-            length = float(graph.cell[0].det().abs() / graph.n_atoms) ** (2 / 3)
+            area = float(graph.cell[0].det().abs() / graph.n_atoms) ** (2 / 3)
             stress = example.values["stress"][0].double().cpu().numpy()
-            rows.append(found.stress * (length / scale))
-            labels.append(stress[_VOIGT] * (length / scale))
+            rows.append(found.stress * (area / scale))
+            labels.append(stress[_VOIGT] * (area / scale))
             kinds += [2] * 6
         return LabelledRows(np.concatenate(rows), np.concatenate(labels), np.array(kinds, dtype=np.int64))
-
-    def each(self, on_structure: Callable[[int], None]) -> Iterator[LabelledRows]:
-        """Rows structure by structure; the callback is told how many are done."""
-        for index, example in enumerate(self.examples):
-            yield self.of(example)
-            on_structure(index + 1)
 
 
 def in_float64(graph: Graph) -> Graph:
     """The graph on the CPU; its positions as they were stored."""
-    import torch
-
     return graph.to("cpu", torch.float64)
 
 
-def n_labels(example: Example) -> int:
+def n_labels(example: LabelledGraph) -> int:
     """Rows that one structure gives."""
     sizes = {"energy": 1, "forces": 3 * example.graph.n_atoms, "stress": 6}
     return sum(size for name, size in sizes.items() if name in example.counts)
