@@ -76,3 +76,13 @@ class TensorFile:
                 expected=f"schema version {self.schema_version}",
                 suggestion=self.other_version,
             )
+
+
+def kind_of_tensor_file(path: Path) -> str | None:
+    """The kind that a safetensors file says it is; None where it says nothing, or cannot be read as one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header: dict[str, str] = file.metadata() or {}
+    except (SafetensorError, OSError):
+        return None
+    return header.get("format")

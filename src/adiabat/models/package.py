@@ -41,17 +41,25 @@ def save_model(model: Model, path: str | Path, provenance: Mapping[str, Any]) ->
         path: a ``.safetensors`` file.
         provenance: where the weights come from, as plain JSON values.
     """
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    header = {
+    text = json.dumps({**describe(model), "provenance": dict(provenance)}, sort_keys=True)
+    tensors = weights_of(model)
+    _FILE.write(Path(path), tensors, {"model": text, "content_hash": content_hash(text, tensors)})
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """What a model is, apart from its weights, as plain JSON values."""
+    return {
         "config": model.config.model_dump(mode="json"),
         "atomic_numbers": list(model.atomic_numbers),
         "reference": model.references.model_dump(mode="json") if model.references else None,
         "dtype": str(model.dtype).removeprefix("torch."),
         "adiabat_version": adiabat.__version__,
-        "provenance": dict(provenance),
     }
-    text = json.dumps(header, sort_keys=True)
-    _FILE.write(Path(path), tensors, {"model": text, "content_hash": _content_hash(text, tensors)})
+
+
+def weights_of(model: Model) -> dict[str, Tensor]:
+    """Its weights by name, as a file takes them."""
+    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
 
 
 def load_model(path: str | Path, *, dtype: torch.dtype | None = None) -> Model:
@@ -67,7 +75,23 @@ def load_model(path: str | Path, *, dtype: torch.dtype | None = None) -> Model:
     """
     path = Path(path)
     header, tensors = _read(path)
-    description = json.loads(header["model"])
+    return rebuild(json.loads(header["model"]), tensors, path, dtype=dtype)
+
+
+def rebuild(
+    description: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path, *, dtype: torch.dtype | None = None
+) -> Model:
+    """The model that :func:`describe` and :func:`weights_of` were taken from, ready for inference.
+
+    Args:
+        description: of the model.
+        tensors: its weights.
+        path: the file that they are from, for errors.
+        dtype: as of :func:`load_model`.
+
+    Raises:
+        FileFormatError: they do not fit each other, or this version.
+    """
     try:
         config = ModelConfig.model_validate(description["config"])
         reference = OperatorReference.model_validate(description["reference"]) if description["reference"] else None
@@ -112,7 +136,7 @@ def inspect_model(path: str | Path) -> dict[str, Any]:
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     tensors, header = _FILE.read(path)
-    if header.get("content_hash") != _content_hash(header.get("model", ""), tensors):
+    if header.get("content_hash") != content_hash(header.get("model", ""), tensors):
         raise FileFormatError(
             f"{path}, whose content does not match its hash",
             expected="a model package as it was written",
@@ -121,7 +145,8 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     return header, tensors
 
 
-def _content_hash(text: str, tensors: Mapping[str, Tensor]) -> str:
+def content_hash(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a header and of all tensors, in the order of their names."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         digest.update(name.encode())
