@@ -21,6 +21,7 @@ class Calibrated(UncertainModel):
     def __init__(self, raw: UncertainModel, calibration: Calibration) -> None:
         self._raw = raw.raw if isinstance(raw, Calibrated) else raw
         self._calibration = calibration
+        self.out_of_distribution = self._raw.out_of_distribution
 
     @property
     def raw(self) -> UncertainModel:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from adiabat.data.graph import Graph
 from adiabat.models.model import Model, Prediction
 from adiabat.uncertainty.calibration import Calibration
+from adiabat.uncertainty.out_of_distribution import FeatureReference
 from adiabat.uncertainty.spread import Spread
 
 
@@ -24,7 +25,13 @@ class UncertainPrediction:
 
 
 class UncertainModel(ABC):
-    """A model that knows how far it may be off."""
+    """A model that knows how far it may be off.
+
+    Attributes:
+        out_of_distribution: what the training set's atoms look like to the central model, if that was kept.
+    """
+
+    out_of_distribution: FeatureReference | None = None
 
     @property
     @abstractmethod

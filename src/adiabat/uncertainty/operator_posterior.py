@@ -23,6 +23,8 @@ from adiabat.models.posterior import Posterior
 
 _NUMBERS_AT_ONCE = 2**22
 """Entries of the turned unit blocks that are in memory together: about 0.1 GB with copies."""
+_ROUNDING = 1e-6
+"""Of float32 constants and their cancellation, relative."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +69,7 @@ class OperatorPosterior:
         pair_scale = head.pair.scale(graph, species, vectors).double()
         onsite = self._onsite_variance(head, onsite_whitened, onsite_scale)
         pair = self._pair_variance(head, pair_whitened, pair_scale, vectors.double(), graph.pair_reverse)
-        # rounding may leave −1e-20 where a cancellation is exact
-        return OperatorBlocks(*(part.clamp(min=0).sqrt().to(model.dtype) for part in (onsite, pair)))
+        return OperatorBlocks(onsite.clamp(min=0).sqrt().to(model.dtype), pair.sqrt().to(model.dtype))
 
     def moved(self, model: Model, n: int, generator: torch.Generator) -> list[dict[str, Tensor]]:
         """For each of n draws, the last weights by their names in the model."""
@@ -86,6 +87,7 @@ class OperatorPosterior:
         shape = (*head.layout.component_shape, head.layout.n_padded, head.layout.n_padded)
         units = head.onsite.to_block.double().unflatten(-1, shape)
         units = (units + head.transposed(units)) / 2
+        units = torch.where(units.abs() > _ROUNDING, units, 0)
         result = scale.new_zeros(len(scale), *shape)
         for part in pieces(len(scale), _rows_at_once(units)):
             turned = units.unsqueeze(0).expand(len(scale[part]), *units.shape)
@@ -107,11 +109,10 @@ class OperatorPosterior:
             cross = [_gram(rows[part], rows[other]) for rows in whitened]
             of_other = [_gram(rows[other], rows[other]) for rows in whitened]
             a, b = scale[part], scale[other]
-            result[part] = (
-                self._sum(self.pair, mine, mine, a, a, own)
-                + 2 * self._sum(self.pair, mine, theirs, a, b, cross)
-                + self._sum(self.pair, theirs, theirs, b, b, of_other)
-            ) / 4
+            apart = self._sum(self.pair, mine, mine, a, a, own) + self._sum(self.pair, theirs, theirs, b, b, of_other)
+            together = apart + 2 * self._sum(self.pair, mine, theirs, a, b, cross)
+            # What symmetry makes zero cancels to rounding, whose root would be no longer small.
+            result[part] = torch.where(together > _ROUNDING * apart, together, 0) / 4
         return result
 
     def _sum(
