@@ -1,6 +1,6 @@
 """Start a model from the weights of another: everything that fits is carried over, and what does not is told."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +18,13 @@ _BY_ELEMENT = ("species_weights", "species_scalars", "energy_head.reference", "o
 _BY_PAIR = ("radial.species", "pair.species", "pair.amplitude", "pair.decay")
 _FITTED = ("onsite.linear.", "pair.baseline.", "overlap_table.")
 """Fitted to data by least squares; carried over whole or not at all."""
+_MODULES = (
+    "energy_head", "energy_head.more_linear", "energy_head.more_weights", "operator_head",
+    *(f"operator_head.{part}{rest}" for part in ("onsite", "pair") for rest in ("", ".corrections", ".linear",
+                                                                                ".baseline")),
+    "overlap_table",
+)  # fmt: skip
+"""Modules that stand for their tensors in a log; what holds others first."""
 _MAX_STRUCTURES = 500
 """About how many structures the means of errors are taken over."""
 
@@ -85,7 +92,8 @@ def carry_over(source: Model, target: Model) -> CarriedOver:
         if not whole:
             partly.append(name)
     dropped = [name for name in theirs if name not in used]
-    return CarriedOver(n_carried, _grouped(partly), _grouped(new), _grouped(dropped))
+    ours = target.state_dict()
+    return CarriedOver(n_carried, _grouped(partly, ours), _grouped(new, ours), _grouped(dropped, theirs))
 
 
 def refit_means(model: Model, examples: Sequence[LabelledGraph], *, energies: bool = True) -> None:
@@ -230,10 +238,13 @@ def _by_row(
     return mine.reshape(ours.shape), bool(known.all())
 
 
-def _grouped(names: Sequence[str]) -> tuple[str, ...]:
-    """Module names in the place of their tensors where that says as much."""
-    heads = ("operator_head.onsite", "operator_head.pair", "overlap_table", "energy_head.more")
-    found: dict[str, None] = {}
-    for name in names:
-        found[next((head for head in heads if name.startswith(head)), name)] = None
-    return tuple(found)
+def _grouped(names: Sequence[str], of: Iterable[str]) -> tuple[str, ...]:
+    """Names of tensors, or of the module all of whose tensors are among them, of a model with the tensors ``of``."""
+    left, everything = list(names), list(of)
+    found: list[str] = []
+    for module in _MODULES:
+        own = [name for name in everything if name.startswith(f"{module}.")]
+        if own and set(own) <= set(left):
+            found.append(module)
+            left = [name for name in left if name not in own]
+    return (*found, *left)
