@@ -6,13 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 import torch
 from ase.build import molecule
+from typer.testing import CliRunner
 
+from adiabat.cli.main import app
+from adiabat.cli.md import GATE_CLOSED
 from adiabat.data.structure import Structure
 from adiabat.models.config import ModelConfig
 from adiabat.models.model import Model
@@ -20,6 +25,7 @@ from adiabat.models.package import load_model, save_model
 from adiabat.simulation.md import MdResult, run_md
 from adiabat.simulation.settings import GateSettings, MdSettings
 from adiabat.uncertainty.ensemble import DeepEnsemble
+from adiabat.uncertainty.package import save_uncertain_model
 
 FILES = ("trajectory.xyz", "log.jsonl", "gated.xyz", "gate.jsonl")
 # Untrained models pull water about at random: weak forces and short steps keep it whole.
@@ -107,3 +113,74 @@ def test_a_run_killed_about_its_rewinds_resumes_to_the_same_bytes(
         result = run(models, directory, threshold)
         assert (result.step, result.rewinds, result.gated) == (whole.step, whole.rewinds, whole.gated)
         assert contents(directory) == contents(tmp_path / "whole")
+
+
+@pytest.fixture
+def command(models: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """Arguments of ``adiabat md`` for the same ensemble, from its file."""
+    ensemble = DeepEnsemble([load_model(path) for path in sorted(models.glob("*.safetensors"))])
+    save_uncertain_model(ensemble, tmp_path / "ensemble.safetensors", {})
+    ase.io.write(tmp_path / "water.xyz", molecule("H2O"))
+
+    def arguments(*options: str) -> list[str]:
+        paths = [str(tmp_path / "ensemble.safetensors"), str(tmp_path / "water.xyz"), "-o", str(tmp_path / "run")]
+        return [
+            "md",
+            *paths,
+            "--timestep",
+            "0.05",
+            "--temperature",
+            "50",
+            "--steps",
+            "40",
+            "--log-every",
+            "1",
+            *options,
+        ]
+
+    return arguments
+
+
+def test_the_command_ends_with_what_the_gate_did(
+    command: Callable[..., list[str]], threshold: float, tmp_path: Path
+) -> None:
+    runner = CliRunner()
+    options = ["--gate", str(0.9 * threshold), "--seed", "3", "--ensemble", "langevin"]
+    stopped = runner.invoke(app, command(*options))
+    assert stopped.exit_code == GATE_CLOSED, stopped.output
+    assert "the gate closed at step" in stopped.output
+    assert "gated.xyz" in stopped.output
+    frame = ase.io.read(tmp_path / "run" / "gated.xyz")
+    assert np.linalg.norm(frame.arrays["forces_uncertainty"], axis=1).max() > 0.9 * threshold
+    again = runner.invoke(app, command(*options, "--resume"))
+    assert again.exit_code == GATE_CLOSED
+    wider = ["--gate", "1e6", "--seed", "3", "--ensemble", "langevin"]
+    finished = runner.invoke(app, command(*wider, "--resume"))
+    assert finished.exit_code == 0, finished.output
+    assert "40 steps" in finished.output
+
+
+def test_the_command_moves_on_the_biased_surface(command: Callable[..., list[str]], tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, command("--bias", "0.5", "--log-every", "10"))
+    assert result.exit_code == 0, result.output
+    line = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
+    assert line["unbiased_energy"] > line["potential_energy"]
+    assert line["energy_uncertainty"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--gate-every", "5"], "without --gate"),
+        (["--drive", "central"], "without --gate"),
+        (["--gate", "0"], "gate.threshold"),
+        (["--gate", "1", "--drive", "central", "--bias", "1"], "drive must be mean"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    command: Callable[..., list[str]], tmp_path: Path, options: list[str], message: str
+) -> None:
+    result = CliRunner().invoke(app, command(*options))
+    assert result.exit_code == 1
+    assert message in result.output
+    assert not (tmp_path / "run").exists()

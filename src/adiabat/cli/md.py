@@ -125,14 +125,14 @@ def md(
 
     from adiabat.cli.levels import at_fidelity, baseline_of
     from adiabat.models.device import compute_device
-    from adiabat.models.package import load_model
     from adiabat.simulation.md import run_md
+    from adiabat.uncertainty.package import load_any_model
 
     console = Console(stderr=True)
     check_output_directory(output)
     where = compute_device(device)
     start = _one_structure(structure, frame)
-    predictor = at_fidelity(load_model(model), fidelity)
+    predictor = at_fidelity(load_any_model(model), fidelity)
     below = baseline_of(baseline)
     result = run_md(predictor, start, settings, output, resume=resume, console=console, device=where, baseline=below)
     if result.rewinds:

@@ -16,12 +16,13 @@ from adiabat.core.operators import BlockOperator
 from adiabat.data.graph import Graph
 from adiabat.data.structure import Structure
 from adiabat.models.model import Model, Prediction, to_numpy
-from adiabat.models.package import load_model
 from adiabat.simulation.baseline import Baseline
 from adiabat.simulation.committee import ask_members
 from adiabat.simulation.electrons import Electrons, predict_electrons, predict_member_electrons
 from adiabat.simulation.settings import BiasSettings
-from adiabat.uncertainty.interface import Spread, UncertainModel
+from adiabat.uncertainty.interface import UncertainModel
+from adiabat.uncertainty.package import load_any_model
+from adiabat.uncertainty.spread import Spread
 
 UNCERTAINTIES: Final = (
     "energy_uncertainty",
@@ -109,7 +110,7 @@ class AdiabatCalculator(Calculator):
         Raises:
             FileFormatError: the file is no model, or damaged.
         """
-        return cls(load_model(path), device=device, **options)
+        return cls(load_any_model(path), device=device, **options)
 
     def calculate(
         self,
