@@ -101,7 +101,18 @@ def _minus_log_density(
 ) -> Tensor:
     variances = (2 * variables).exp()
     covariance = sum((s * gram for s, gram in zip(variances, grams, strict=False)), torch.zeros_like(grams[0]))
-    noise = variances[len(grams) :].index_select(0, kinds)
+    return minus_log_density(covariance, variances[len(grams) :].index_select(0, kinds), labels, sizes)
+
+
+def minus_log_density(covariance: Tensor, noise: Tensor, labels: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Mean −ln of the density of each label under its prediction from all other structures, constants left out.
+
+    Args:
+        covariance: (n, n) of the labels under the prior, noise not counted.
+        noise: (n,) variances.
+        labels: (n,).
+        sizes: number of labels of each structure, in order.
+    """
     factor = torch.linalg.cholesky(covariance + torch.diag(noise + 1e-12 * covariance.diagonal().mean()))
     inverse = torch.cholesky_inverse(factor)
     solved = inverse @ labels
