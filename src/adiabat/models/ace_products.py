@@ -26,7 +26,7 @@ from adiabat.equivariant.clebsch_gordan import clebsch_gordan
 MAX_ORDER = 4
 """Largest ν that couplings are written down for."""
 _NEGLIGIBLE = 1e-10
-"""Coefficients and singular values below are rounding of couplings of unit norm."""
+"""Coefficients and lengths below are rounding of couplings of unit norm."""
 
 Channel = tuple[int, int, int]
 """Element index z of the neighbors, radial function n ≥ 0, angular momentum l."""
@@ -138,9 +138,7 @@ def _couplings(ls: tuple[int, ...], pattern: tuple[int, ...]) -> tuple[npt.NDArr
     tensors = [_symmetrized(tensor, pattern) for tensor in _invariant_tensors(ls)]
     if not tensors:
         return np.zeros((0, len(ls)), dtype=np.int64), np.zeros((0, 0))
-    flat = np.stack([tensor.ravel() for tensor in tensors])
-    _, singular, rows = np.linalg.svd(flat, full_matrices=False)
-    rows = rows[singular > _NEGLIGIBLE]
+    rows = _orthonormal([tensor.ravel() for tensor in tensors])
     merged: dict[tuple[int, ...], npt.NDArray[np.float64]] = {}
     for place, components in enumerate(product(*(range(size) for size in sizes))):
         if np.abs(rows[:, place]).max(initial=0) > _NEGLIGIBLE:
@@ -148,6 +146,23 @@ def _couplings(ls: tuple[int, ...], pattern: tuple[int, ...]) -> tuple[npt.NDArr
             merged[key] = merged.get(key, np.zeros(len(rows))) + rows[:, place]
     monomials = np.array(list(merged), dtype=np.int64).reshape(-1, len(ls))
     return monomials, np.array(list(merged.values())).reshape(len(merged), -1).T
+
+
+def _orthonormal(vectors: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """Gram and Schmidt's, in order, without what depends on those before.
+
+    Weights on disk count on these very vectors, which a singular value decomposition would not give alike everywhere.
+    """
+    found: list[npt.NDArray[np.float64]] = []
+    for vector in vectors:
+        rest = vector
+        for _ in range(2):  # once more, against rounding
+            for other in found:
+                rest = rest - (rest @ other) * other
+        length = float(np.linalg.norm(rest))
+        if length > _NEGLIGIBLE:
+            found.append(rest / length)
+    return np.array(found).reshape(len(found), len(vectors[0]))
 
 
 def _ascending(components: tuple[int, ...], pattern: tuple[int, ...]) -> tuple[int, ...]:
