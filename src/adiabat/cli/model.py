@@ -20,10 +20,13 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="Model file, model.safetensors of a training run.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything that the file says, as JSON.")] = False,
 ) -> None:
-    """Print what a model is: outputs, elements, size, errors, training provenance and content hash."""
-    from adiabat.models.package import inspect_model
+    """Print what a model is: outputs, elements, size, errors, training provenance and content hash.
 
-    description = inspect_model(path)
+    Of an uncertain model also the method, its members, and what the spread of each target was calibrated on.
+    """
+    from adiabat.cli.model_file import inspect_model_file
+
+    description = inspect_model_file(path)
     if as_json:
         typer.echo(json.dumps(description, indent=2, sort_keys=True, ensure_ascii=False))
         return
@@ -34,9 +37,44 @@ def inspect(
     table = Table(title=path.name, title_justify="left", show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in (*_architecture(description), *_training(description["provenance"]), *_file(description)):
+    for name, value in _rows(description):
         table.add_row(name, Text(value))
     Console().print(table)
+
+
+def _rows(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if "method" in description:
+        yield from _uncertainty(description)
+        sizes = {name: description[name] for name in ("n_values", "bytes")}
+        yield from _architecture({**description["models"][0], **sizes})
+    else:
+        yield from _architecture(description)
+        yield from _training(description["provenance"])
+    yield from _file(description)
+
+
+def _uncertainty(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """How a spread is found, from what, and what makes it a standard deviation."""
+    n_models, settings = len(description["models"]), description["settings"]
+    draws = f", {settings['n_draws']} draws" if "n_draws" in settings else ""
+    yield "uncertainty", f"{description['method']}: {n_models} model{'s' if n_models > 1 else ''} in the file{draws}"
+    for target, part in description["calibration"].items():
+        if target != "data" and part["method"] != "none":
+            floor = f" and a floor of {part['floor']:.3g}" if part["floor"] else ""
+            yield (
+                f"σ of {target}",
+                f"{part['scale']:.3g} times the spread{floor}: {part['method']}, " + (f"{part['n_frames']} structures"),
+            )
+    data = description["calibration"]["data"]
+    if data:
+        yield "calibrated on", f"{data['file']}, frames {data['frames']}"
+    for model in description["provenance"].get("models", ()):
+        yield "made from", f"{model['file']} {model['content_hash'][:12]}"
+    train = description["provenance"].get("train")
+    if train:
+        yield "training set", f"{train['file']}, frames {train['frames']}"
+    if "out_of_distribution" in description:
+        yield "knows", "which atoms are unlike the training set's"
 
 
 def _architecture(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -54,7 +54,9 @@ def fit(
     method: Annotated[Method, typer.Option(help="Where the spread comes from.")],
     models: Annotated[list[Path], typer.Option("--model", "-m", help="Model file; repeat for an ensemble.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File of the uncertain model (.safetensors).")],
-    train: Annotated[str | None, typer.Option(help=f"Training set, for last-layer and linear: {_FRAMES}.")] = None,
+    train: Annotated[
+        str | None, typer.Option(help=f"The models' training set, which last-layer and linear need: {_FRAMES}.")
+    ] = None,
     calibrate: Annotated[str | None, typer.Option(help=f"Held-out structures to calibrate on: {_FRAMES}.")] = None,
     by: _HOW = How.SCALING,
     floor: _FLOOR = False,
@@ -66,7 +68,7 @@ def fit(
     """Join models, or fit a posterior to one, and calibrate the spread on structures that none was trained on.
 
     The file goes wherever a model file goes: evaluate, md, the ASE calculator. Without --calibrate, spreads are given
-    as the method finds them.
+    as the method finds them. With --train, the file also tells which atoms are unlike those of the training set.
     """
     from rich.console import Console
 
@@ -100,11 +102,14 @@ def calibrate_file(
     """Calibrate an uncertain model anew; the calibration that it has is dropped."""
     from rich.console import Console
 
+    from adiabat.cli.model_file import load_model_file
     from adiabat.models.device import compute_device
-    from adiabat.uncertainty.package import inspect_uncertain_model, load_uncertain_model, save_uncertain_model
+    from adiabat.uncertainty.interface import UncertainModel
+    from adiabat.uncertainty.package import inspect_uncertain_model, save_uncertain_model
 
     provenance = inspect_uncertain_model(path)["provenance"]
-    model = load_uncertain_model(path, device=compute_device(device))
+    model = load_model_file(path, compute_device(device))
+    assert isinstance(model, UncertainModel)
     model = _calibrated(model, data, by, floor=floor, levels=levels)
     save_uncertain_model(model, output or path, provenance)
     console = Console()
@@ -121,14 +126,11 @@ def _check_sources(method: Method, models: list[Path], train: str | None) -> Non
             expected="two models or more" if several else "one model",
             suggestion="repeat -m for each member" if several else "--method ensemble joins several models",
         )
-    posterior = method in (Method.LAST_LAYER, Method.LINEAR)
-    if posterior != (train is not None):
+    if method in (Method.LAST_LAYER, Method.LINEAR) and train is None:
         raise ConfigError(
-            f"--method {method.value} {'with' if train is not None else 'without'} --train",
-            expected="the model's training set" if posterior else "models alone",
-            suggestion="give the store and frames that it was trained on: --train data.lmdb:0:450"
-            if posterior
-            else "leave --train out; held-out structures are --calibrate",
+            f"--method {method.value} without --train",
+            expected="the model's training set, to which the posterior is fitted",
+            suggestion="give the store and frames that it was trained on: --train data.lmdb:0:450",
         )
 
 
@@ -144,29 +146,39 @@ def _fitted(
         "method": method.value,
         "models": [{"file": path.name, "content_hash": inspect_model(path)["content_hash"]} for path in paths],
     }
+    examples: list[Any] = []
+    if train is not None:
+        from adiabat.cli.data_source import read_source
+
+        _check_family(method, models[0])
+        records, provenance["train"] = read_source(train)
+        provenance["train"]["file"] = Path(provenance["train"]["file"]).name
+        examples = _examples(models[0], records, train)
+    model = _made(method, models, examples, draws, seed)
+    if examples and method is not Method.LINEAR:
+        from adiabat.uncertainty.out_of_distribution import FeatureReference
+
+        model.out_of_distribution = FeatureReference.of(models[0], [example.graph for example in examples])
+    return model, provenance
+
+
+def _made(method: Method, models: "list[Model]", examples: list[Any], draws: int, seed: int) -> "UncertainModel":
     if method is Method.ENSEMBLE:
         from adiabat.uncertainty.ensemble import DeepEnsemble
 
-        return DeepEnsemble(models), provenance
+        return DeepEnsemble(models)
     if method is Method.SHALLOW_ENSEMBLE:
         from adiabat.uncertainty.shallow import ShallowEnsemble
 
-        return ShallowEnsemble(models[0]), provenance
-    from adiabat.cli.data_source import read_source
+        return ShallowEnsemble(models[0])
     from adiabat.uncertainty.last_layer_fit import LastLayerSettings, fit_last_layer
 
-    assert train is not None
-    _check_family(method, models[0])
-    records, provenance["train"] = read_source(train)
-    settings = LastLayerSettings(n_draws=draws, seed=seed)
-    model = fit_last_layer(models[0], _examples(models[0], records, train), settings)
-    provenance["fit"] = model.summary
-    return model, provenance
+    return fit_last_layer(models[0], examples, LastLayerSettings(n_draws=draws, seed=seed))
 
 
 def _check_family(method: Method, model: "Model") -> None:
     linear = model.config.family == "linear-ace"
-    if linear != (method is Method.LINEAR):
+    if method in (Method.LAST_LAYER, Method.LINEAR) and linear != (method is Method.LINEAR):
         raise ConfigError(
             f"--method {method.value} for a model of family {model.config.family}",
             expected="--method linear" if linear else "--method last-layer",

@@ -118,7 +118,7 @@ def inspect_uncertain_model(path: str | Path) -> dict[str, Any]:
     """What an uncertain model's file says of itself, without building any model.
 
     Returns: ``method``, ``models``, ``settings``, ``calibration``, ``adiabat_version``, ``provenance``,
-        ``schema_version``, ``n_values`` and ``bytes``, and ``out_of_distribution`` where it is known.
+        ``schema_version``, ``content_hash``, ``n_values`` and ``bytes``, and ``out_of_distribution`` where it is known.
 
     Raises:
         FileFormatError, SchemaVersionError: see :func:`load_uncertain_model`.
@@ -126,7 +126,8 @@ def inspect_uncertain_model(path: str | Path) -> dict[str, Any]:
     header, tensors = _read(Path(path))
     n_values = sum(value.numel() for value in tensors.values())
     sizes = {"n_values": n_values, "bytes": Path(path).stat().st_size}
-    return {"schema_version": UNCERTAIN_SCHEMA_VERSION, **sizes, **header}
+    digest = content_hash(json.dumps(header, sort_keys=True), tensors)
+    return {"schema_version": UNCERTAIN_SCHEMA_VERSION, "content_hash": digest, **sizes, **header}
 
 
 def _parts(raw: UncertainModel) -> tuple[list[Model], dict[str, Tensor], dict[str, Any]]:
