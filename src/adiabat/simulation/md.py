@@ -319,6 +319,15 @@ def _all_have_neighbors(calculator: AdiabatCalculator) -> bool:
     return bool((torch.bincount(graph.edge_index[0], minlength=graph.n_atoms) > 0).all())
 
 
+def weights_hash(model: Model | UncertainModel) -> str:
+    """SHA-256 of a model's weights, and of its members' if it has any."""
+    weights = hashlib.sha256()
+    for one in (model.model, *model.members) if isinstance(model, UncertainModel) else (model,):
+        for name, tensor in sorted(one.state_dict().items()):
+            weights.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return weights.hexdigest()
+
+
 def _identity(
     model: Model | UncertainModel, structure: Structure, settings: MdSettings, baseline: Baseline | None
 ) -> dict[str, Any]:

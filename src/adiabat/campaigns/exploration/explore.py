@@ -1,5 +1,6 @@
 """Candidates for labels, from a list of sources; the same for one seed, and taken up again where it was stopped."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -29,10 +30,14 @@ from adiabat.core.atomic_file import write_atomically
 from adiabat.core.errors import ConfigError, StructureError
 from adiabat.data.structure import Structure
 from adiabat.models.model import Model
+from adiabat.simulation.md import weights_hash
 from adiabat.uncertainty.interface import UncertainModel
 
 SUMMARY: Final = "summary.json"
 """How many candidates each source made, and how many were dropped for what."""
+
+IDENTITY: Final = "identity.json"
+"""What the folder was begun with; its trajectories mean nothing for anything else."""
 
 UNCERTAINTIES: Final = "uncertainties.jsonl"
 
@@ -60,7 +65,8 @@ def explore(
     Returns: candidates, source by source; each geometry once, and none that is a start.
 
     Raises:
-        ConfigError: a source that needs a model, or an uncertain one, without it.
+        ConfigError: a source that needs a model, or an uncertain one, without it; or a directory that was begun with
+            another model, configuration, seed or other starts.
         StructureError: no start.
         KeyboardInterrupt: a signal asked dynamics to stop; all is saved.
     """
@@ -69,6 +75,7 @@ def explore(
     directory = Path(directory)
     _check(model, config)
     directory.mkdir(parents=True, exist_ok=True)
+    _keep_to(directory / IDENTITY, _identity(model, starts, config, seed))
     seen = {start.content_hash for start in starts}
     kept: list[tuple[Draft, str]] = []
     counts: list[dict[str, Any]] = []
@@ -137,3 +144,29 @@ def _check(model: Model | UncertainModel | None, config: ExploreConfig) -> None:
                 expected="an uncertain model",
                 suggestion="make an ensemble or a posterior, or leave `bias` out",
             )
+
+
+def _identity(
+    model: Model | UncertainModel | None, starts: Sequence[Structure], config: ExploreConfig, seed: int
+) -> dict[str, Any]:
+    together = hashlib.sha256("".join(start.content_hash for start in starts).encode())
+    return {
+        "model": None if model is None else weights_hash(model),
+        "starts": together.hexdigest(),
+        "config": config.model_dump(mode="json"),
+        "seed": seed,
+    }
+
+
+def _keep_to(path: Path, identity: dict[str, Any]) -> None:
+    if not path.exists():
+        write_atomically(path, (json.dumps(identity, indent=2) + "\n").encode())
+        return
+    begun = json.loads(path.read_text(encoding="utf-8"))
+    different = [name for name, value in identity.items() if begun.get(name) != value]
+    if different:
+        raise ConfigError(
+            f"another {' and another '.join(different)} than {path.parent} was begun with",
+            expected="the same model, starts, configuration and seed: candidates are taken up where they were left",
+            suggestion="choose another directory, or remove this one",
+        )

@@ -1,6 +1,8 @@
 """Candidates: the same for one seed, physical, and taken up again after a kill."""
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from adiabat.campaigns.exploration.dynamics import ENDED
 from adiabat.campaigns.exploration.explore import SUMMARY, UNCERTAINTIES, explore
 from adiabat.campaigns.exploration.judgement import Judgement
 from adiabat.core.errors import ConfigError, StructureError
+from adiabat.core.interruption import stop_on_signals
 from adiabat.data.record import Provenance, Record
 from adiabat.data.store import DatasetStore
 from adiabat.data.structure import Structure
@@ -185,6 +188,36 @@ def test_dynamics_that_died_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         explore(Dies(), [CLUSTER], only(MD), tmp_path / "died", seed=0)
     resumed = explore(LennardJones(), [CLUSTER], only(MD), tmp_path / "died", seed=0)
     assert np.array_equal(positions(resumed), positions(whole))
+
+
+def test_a_signal_stops_dynamics_saves_them_and_reaches_whoever_waits_for_it(tmp_path: Path) -> None:
+    class Interrupts(LennardJones):
+        remaining = 30
+
+        def forward(self, graph, outputs):
+            self.remaining -= 1
+            if not self.remaining:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().forward(graph, outputs)
+
+    whole = explore(LennardJones(), [CLUSTER], only(MD), tmp_path / "whole", seed=0)
+    with stop_on_signals() as outer:
+        with pytest.raises(KeyboardInterrupt):
+            explore(Interrupts(), [CLUSTER], only(MD), tmp_path / "stopped", seed=0)
+        assert outer.signal_number == signal.SIGTERM
+    resumed = explore(LennardJones(), [CLUSTER], only(MD), tmp_path / "stopped", seed=0)
+    assert np.array_equal(positions(resumed), positions(whole))
+
+
+def test_a_folder_that_was_begun_with_something_else_is_refused(tmp_path: Path) -> None:
+    explore(LennardJones(), [CLUSTER], only(DisplaceSource(n=2)), tmp_path, seed=0)
+    other = LennardJones()
+    other.epsilon.data *= 2
+    with pytest.raises(ConfigError, match="another model"):
+        explore(other, [CLUSTER], only(DisplaceSource(n=2)), tmp_path, seed=0)
+    with pytest.raises(ConfigError, match="another config and another seed"):
+        explore(LennardJones(), [CLUSTER], only(DisplaceSource(n=3)), tmp_path, seed=1)
+    assert len(explore(LennardJones(), [CLUSTER], only(DisplaceSource(n=2)), tmp_path, seed=0)) == 2
 
 
 def test_a_gate_gives_the_frame_at_which_it_closed(tmp_path: Path) -> None:
