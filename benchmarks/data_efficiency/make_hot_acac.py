@@ -60,7 +60,7 @@ def main(acac: Path, runs: Path) -> None:
     with DatasetStore.create(runs / "acac_hot.lmdb") as store:
         for record in records:
             if record.structure.info.get("config_type") != "300K":
-                labels = {**record.labels, "energy": record.labels["energy"] - np.mean(offsets)}
+                labels = {**record.labels, "energy": np.asarray(record.labels["energy"] - np.mean(offsets))}
                 store.append(replace(record, labels=labels))
 
 
@@ -102,7 +102,7 @@ def _with_dispersion(record: Record) -> Record:
     found = model.get_dispersion(RationalDampingParam(method="pbe"), grad=True)
     labels = {
         **record.labels,
-        "energy": record.labels["energy"] + found["energy"] * Hartree,
+        "energy": np.asarray(record.labels["energy"] + found["energy"] * Hartree),
         "forces": record.labels["forces"] - found["gradient"] * Hartree / Bohr,
     }
     settings = {**record.provenance.settings, "dispersion": "d3bj"}
