@@ -23,7 +23,6 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from adiabat.uncertainty.package import load_uncertain_model
 
 from adiabat.campaigns.evaluation import evaluate
 from adiabat.campaigns.spread_scoring import held_out_samples, scored
@@ -35,6 +34,7 @@ from adiabat.uncertainty.calibrated import uncalibrated
 from adiabat.uncertainty.calibration import CalibrationMethod, TargetCalibration
 from adiabat.uncertainty.calibration_fit import HeldOut, fit_calibration
 from adiabat.uncertainty.interface import UncertainModel
+from adiabat.uncertainty.package import load_uncertain_model
 from adiabat.uncertainty.scores import SpreadScores
 
 TARGETS: Final = ("energy", "forces")
@@ -75,14 +75,15 @@ def main() -> None:
     parser.add_argument("--model", action="append", required=True, help="name=FILE or FILE of an uncertain model")
     parser.add_argument("--calibrate", required=True, help="held-out structures, STORE[:SLICE]")
     parser.add_argument("--test", action="append", required=True, help="name=STORE[:SLICE]")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--add", action="store_true", help="keep the other models' rows of the files that are there")
     parser.add_argument("-o", "--output", type=Path, required=True, help="path without .md and .json")
     options = parser.parse_args()
     held_out, held_out_data = read_source(options.calibrate)
     tests = {name: read_source(source) for name, source in map(named, options.test)}
-    rows: list[Row] = []
+    rows = rows_of(options.output.with_suffix(".json")) if options.add else []
     for name, path in map(named, options.model):
         model = uncalibrated(load_uncertain_model(path))
+        rows = [row for row in rows if row.model != (name or model.method)]
         rows += judge(name or model.method, model, held_out, {test: part[0] for test, part in tests.items()})
         print(f"{name or model.method}: done", flush=True)
     results = {
@@ -96,6 +97,12 @@ def main() -> None:
     text = markdown(results, rows)
     options.output.with_suffix(".md").write_text(text)
     print(text)
+
+
+def rows_of(path: Path) -> list[Row]:
+    """The rows of an earlier run with the same structures."""
+    rows = json.loads(path.read_text())["rows"]
+    return [Row(**{**row, "scores": SpreadScores.from_json(row["scores"])}) for row in rows]
 
 
 def named(text: str) -> tuple[str, str]:
@@ -220,7 +227,8 @@ def markdown(results: Mapping[str, Any], rows: Sequence[Row]) -> str:
         "",
         f"{results['machine']}; {software}; commit {results['commit']}; {results['date']}.",
         "",
-        f"Calibrated on {held_out['n_structures']} structures that no model was trained on. ρ is Spearman's rank "
+        f"Calibrated on {held_out['n_structures']} structures that no model was trained on, though each run's best of "
+        "a few checkpoints was chosen by them. ρ is Spearman's rank "
         "correlation of |error| and σ: over all values, over each atom's and over each structure's root mean squares; "
         "*at most* is what normal errors of these σ would show over all values. ± is the standard deviation over "
         f"{N_BOOTSTRAP} bootstrap draws of whole structures. Cost is processor time over that of one model alone. "
