@@ -1,8 +1,8 @@
 """Start a model from the weights of another: everything that fits is carried over, and what does not is told."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from adiabat.core.errors import ModelError
 from adiabat.models.level_statistics import LabelledGraph
 from adiabat.models.model import Model
 from adiabat.physics.reference_energies import least_squares
+
+PARTS: Final = ("trunk", "energy_head", "operator_head")
+"""Parts of a model that can be carried over apart from the others."""
 
 _BY_ELEMENT = ("species_weights", "species_scalars", "energy_head.reference", "onsite.species", "onsite.scale",
                "onsite.mean")  # fmt: skip
@@ -62,11 +65,16 @@ class CarriedOver:
         return found
 
 
-def carry_over(source: Model, target: Model) -> CarriedOver:
+def carry_over(source: Model, target: Model, parts: Collection[str] = PARTS) -> CarriedOver:
     """Copy weights and statistics into a model that may know other elements, levels of theory, heads or bases.
 
     A level that only the target has starts where the source predicts: one of a single-level source, else the source's
     own target level. An operator head is carried over where both are of one basis, spin layout and baseline.
+
+    Args:
+        source: a trained model.
+        target: changed in place.
+        parts: what to carry over of ``trunk``, ``energy_head`` and ``operator_head``.
 
     Raises:
         ModelError: the trunks are of different kinds or sizes.
@@ -78,7 +86,8 @@ def carry_over(source: Model, target: Model) -> CarriedOver:
     used: set[str] = set()
     n_carried = 0
     for name, value in target.state_dict().items():
-        if name not in theirs or (name.startswith(("operator_head.", "overlap_table.")) and not same_operator):
+        part = name.partition(".")[0].replace("overlap_table", "operator_head")
+        if name not in theirs or part not in parts or (part == "operator_head" and not same_operator):
             new.append(name)
             continue
         taken = _fitting(name, theirs[name].to(value), value, source, target)

@@ -288,6 +288,9 @@ class LoopConfig(Section):
     init_model: str | None = None
     """Model package to start from instead of random weights: all of it that fits, which is told. Sizes that the
     ``model`` section does not give are those of the package."""
+    init_parts: tuple[Part, ...] = ("trunk", "energy_head", "operator_head")
+    """Parts of ``init_model`` that are taken: a difference between two levels learns best over a trained trunk, with
+    heads of its own."""
     init_references: Literal["refit", "keep"] = "refit"
     """Reference energies (and mean blocks of H) of ``init_model``: moved to the mean error of the package on the
     training frames, which another level of theory needs, or kept."""

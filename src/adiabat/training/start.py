@@ -62,11 +62,12 @@ def start_from(config: TrainConfig, model: Model, train: Sequence[Example], *, g
         return None
     source = load_model(path, dtype=model.dtype)
     references = None if model.energy_head is None else model.energy_head.reference.clone()
-    found = carry_over(source, model)
+    found = carry_over(source, model, config.training.init_parts)
     if given and model.energy_head is not None and references is not None:
         model.energy_head.reference.copy_(references)
     if config.training.init_references == "refit":
-        refit_means(model, train, energies=not given)
+        energies = not given and "energy_head" in config.training.init_parts
+        refit_means(model, train, energies=energies)
     forgotten = [symbol for symbol in source.symbols if symbol not in model.symbols]
     notes = [f"starts from {path}", *found.lines()]
     if forgotten:

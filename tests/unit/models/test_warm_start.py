@@ -116,6 +116,16 @@ def test_pretraining_on_hamiltonians_alone_carries_the_trunk(source: Model) -> N
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
+def test_the_trunk_alone_may_be_taken(source: Model) -> None:
+    target = fresh(source.config, reference=source.reference)
+    before = {name: value.clone() for name, value in target.state_dict().items()}
+    found = carry_over(source, target, ("trunk",))
+    assert found.new == found.dropped == ("energy_head", "operator_head")
+    theirs = source.state_dict()
+    for name, value in target.state_dict().items():
+        assert torch.equal(value, (theirs if name.startswith("trunk") else before)[name]), name
+
+
 def test_a_trunk_of_another_size_is_refused(source: Model) -> None:
     with pytest.raises(ModelError, match=r"cutoff 3\.5, channels 6") as caught:
         carry_over(source, fresh(small_config(operator=False, cutoff=4.0).model_copy(update={"channels": 8})))
