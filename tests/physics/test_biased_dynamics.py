@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.cluster import Octahedron
 
+from adiabat.data.readers import read_records
 from adiabat.data.structure import Structure
 from adiabat.simulation import committee as committees
 from adiabat.simulation.calculator import AdiabatCalculator
@@ -138,3 +139,13 @@ def test_the_bias_raises_the_uncertainty_that_dynamics_meet(tmp_path: Path) -> N
         lines = [json.loads(line) for line in (tmp_path / f"{strength}" / "log.jsonl").read_text().splitlines()]
         met[strength] = np.mean([line["energy_uncertainty"] for line in lines[30:]])
     assert met[-2.0] < met[0.0] < met[2.0]
+
+
+def test_a_biased_trajectory_can_be_read(tmp_path: Path) -> None:
+    settings = MdSettings(timestep_fs=5.0, steps=4, temperature_K=10.0, trajectory_interval=2, bias=BIAS)
+    crystal = Structure.from_ase(bulk("Ar", cubic=True, a=5.3))
+    run_md(members(), crystal, settings, tmp_path)
+    records = read_records(tmp_path / "trajectory.xyz")
+    assert [set(record.labels) for record in records] == [{"energy", "forces", "stress"}] * 3
+    last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    assert "unbiased_energy" in last

@@ -46,7 +46,7 @@ _WORDS: Final[dict[str, frozenset[str]]] = {
 _OTHER_QUANTITY: Final = frozenset({
     "per", "atom", "atoms", "atomic", "formation", "atomization", "binding", "cohesive", "kinetic", "free", "mean",
     "hull", "std", "var", "uncertainty", "error", "weight", "pred", "predicted", "prediction", "initial", "unit",
-    "cutoff", "dispersion",
+    "cutoff", "dispersion", "unbiased",
 })  # fmt: skip
 """A key with one of these words is not the label that its other words name, and must be asked for by name."""
 
