@@ -26,7 +26,7 @@ from adiabat.training.trainer import Trainer
 
 START = 10
 TARGET = 40.0
-SIZES = {"random": (30, 48), "active": (10, 24, 36), "variance": (24, 36), "diversity": (30, 48)}
+SIZES = {"random": (30, 48), "active": (10, 24, 36, 46), "variance": (24, 36, 46), "diversity": (30, 48, 56)}
 """Training-set sizes of each strategy, about where its error crosses the target."""
 POOL_LOOKED_AT = 300
 """Candidates that the variance designs choose among, drawn at random from the pool: their cost is a pass each."""

@@ -1,4 +1,4 @@
-"""``adiabat data``: import, inspect, audit, split, subtract and export datasets."""
+"""``adiabat data``: import, inspect, audit, split, subtract, curate and export datasets."""
 
 import json
 from dataclasses import asdict
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adiabat.cli import data_curation
 from adiabat.cli.data_difference import difference
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ class Layout(StrEnum):
 
 
 app.command()(difference)
+for command in (data_curation.select, data_curation.subset, data_curation.duplicates, data_curation.noise,
+                data_curation.influence):  # fmt: skip
+    app.command()(command)
+app.command("learning-curve")(data_curation.learning_curve)
 
 
 @app.callback()
