@@ -7,8 +7,10 @@ from adiabat.campaigns.selection import SelectConfig, select
 from adiabat.campaigns.selection.entropy import choose_by_entropy, information_entropy, novelty
 from adiabat.campaigns.selection.environments import Environments, environments
 from adiabat.campaigns.selection.farthest_point import farthest_points
+from adiabat.campaigns.selection.spread import force_spread
 from adiabat.core.errors import ConfigError
 from adiabat.data.structure import Structure
+from adiabat.uncertainty.ensemble import DeepEnsemble
 from small_models import small_config, small_model
 
 METHODS = ["random", "uncertainty", "diversity", "entropy", "batch", "environment", "variance"]
@@ -137,3 +139,20 @@ def test_bad_requests_are_refused():
     with pytest.raises(ConfigError, match="features: trunk"):
         select(waters, [], SelectConfig(method="diversity", features="trunk"), 1)
     assert select(waters, [], SelectConfig(), 0) == []
+
+
+def test_an_uncertain_model_needs_no_list_of_uncertainties():
+    config = small_config(operator=False, cutoff=5.0)
+    ensemble = DeepEnsemble([small_model(config, seed=seed) for seed in range(3)])
+    waters = shaken_waters(8)
+    spreads = [force_spread(ensemble, water) for water in waters]
+
+    by_mean = select(waters, [], SelectConfig(method="uncertainty"), 3, model=ensemble)
+    by_atom = select(waters, [], SelectConfig(method="environment"), 1, model=ensemble)
+
+    assert by_mean == np.argsort([-float(s.square().mean()) for s in spreads])[:3].tolist()
+    assert by_atom == [int(np.argmax([float(s.norm(dim=-1).max()) for s in spreads]))]
+    batch = select(waters, [], SelectConfig(method="batch"), 3, model=ensemble)
+    assert batch[0] == by_mean[0]
+    with pytest.raises(ConfigError, match="without uncertainties"):
+        select(waters, [], SelectConfig(method="batch"), 3, model=ensemble.model)
