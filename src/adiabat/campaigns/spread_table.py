@@ -46,7 +46,7 @@ def _measures(scores: SpreadScores) -> Iterator[tuple[str, str]]:
     yield "CRPS", f"{scores.crps:.4g}"
     yield "negative log likelihood", _number(scores.nll)
     yield "rank correlation of |error| and σ", _number(scores.rank_correlation)
-    yield "  if errors were N(0, σ²)", _number(scores.rank_correlation_attainable)
+    yield "  if errors were N(0, σ²)", _number(scores.rank_correlation_expected)
     if scores.rank_correlation_atoms is not None:
         yield "  per atom", _number(scores.rank_correlation_atoms)
     yield "  per structure", _number(scores.rank_correlation_structures)

@@ -152,7 +152,7 @@ _MEASURES: Final = {
     "overconfidence": "of it overconfidence",
     "ence": "expected normalized calibration error",
     "rank_correlation": "rank correlation of |error| and σ",
-    "rank_correlation_attainable": "the same of normal errors with these σ",
+    "rank_correlation_expected": "the same of normal errors with these σ",
     "rank_correlation_atoms": "the same by atom",
     "rank_correlation_structures": "the same by structure",
 }

@@ -11,11 +11,11 @@ SMALLEST_MISS: Final = 0.03
 """A coverage this near the expected one is called right, however many values there are: calibration on a few dozen
 structures is not surer."""
 
-NEARLY_ALL: Final = 0.85
-"""A rank correlation above this share of the attainable one leaves little to be known from a better σ."""
+AS_EXPECTED: Final = 0.85
+"""A rank correlation above this share of that of normal errors with these σ is as good as a right σ's."""
 
 A_PART: Final = 0.4
-"""A rank correlation below this share of the attainable one sends a search for large errors mostly elsewhere."""
+"""A rank correlation below this share of it sends a search for large errors mostly elsewhere."""
 
 VALUES: Final = {
     "energy": "total energies",
@@ -68,18 +68,17 @@ def size_sentence(target: str, scores: Mapping[str, Any]) -> str:
 
 def order_sentence(scores: Mapping[str, Any]) -> str:
     """Whether σ is large where errors are."""
-    found, attainable = scores["rank_correlation"], scores["rank_correlation_attainable"]
-    if found is None or not attainable:
+    found, expected = scores["rank_correlation"], scores["rank_correlation_expected"]
+    if found is None or expected is None:
         return "All σ or all errors are alike, so there is no order to judge."
-    share = found / attainable
-    verdict = (
-        "nearly all that any σ could tell"
-        if share >= NEARLY_ALL
-        else "a good part of what any σ could tell"
-        if share >= A_PART
-        else "little: large errors are mostly elsewhere than large σ"
+    fact = (
+        f"The rank correlation of |error| and σ is {number(found, 2)}; normal errors of these σ would show "
+        f"{number(expected, 2)}, since an error is one draw from its distribution"
     )
-    return (
-        f"The rank correlation of |error| and σ is {number(found, 2)}, where {number(attainable, 2)} is the most that "
-        f"normal errors of these σ would show: {verdict}."
-    )
+    if found > expected / AS_EXPECTED:
+        return f"{fact}. The errors differ more from place to place than σ says, and in the same order."
+    if found >= AS_EXPECTED * expected:
+        return f"{fact}: σ orders the errors as well as it could if it were right."
+    if found >= A_PART * expected:
+        return f"{fact}: σ orders the errors in part."
+    return f"{fact}: large errors are mostly elsewhere than large σ."

@@ -93,7 +93,7 @@ def rank_correlation(errors: Array, sigmas: Array) -> float | None:
     return float(np.corrcoef(rankdata(absolute), rankdata(sigmas))[0, 1])
 
 
-def attainable_rank_correlation(sigmas: Array, seed: int = 0) -> float | None:
+def expected_rank_correlation(sigmas: Array, seed: int = 0) -> float | None:
     """:func:`rank_correlation` of errors drawn from N(0, σ²): even a perfect σ does not foretell each error's size.
 
     The mean over so many draws that a few thousand values enter.

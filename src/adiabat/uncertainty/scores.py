@@ -28,7 +28,7 @@ class SpreadScores:
         overconfidence: the same with a sign, positive where σ is too small.
         ence: expected normalized calibration error.
         rank_correlation: Spearman's, of |error| and σ, over all values.
-        rank_correlation_attainable: the same of errors drawn from N(0, σ²).
+        rank_correlation_expected: the same of errors drawn from N(0, σ²).
         rank_correlation_atoms: of the root mean squares over each atom's values; for energies, of both over the number
             of atoms. None where values belong to no atom.
         rank_correlation_structures: of the root mean squares over each structure's values.
@@ -46,7 +46,7 @@ class SpreadScores:
     overconfidence: float
     ence: float
     rank_correlation: float | None
-    rank_correlation_attainable: float | None
+    rank_correlation_expected: float | None
     rank_correlation_atoms: float | None
     rank_correlation_structures: float | None
 
@@ -101,7 +101,7 @@ def score_spreads(
         overconfidence=metrics.overconfidence(errors, sigmas),
         ence=metrics.expected_normalized_calibration_error(errors, sigmas),
         rank_correlation=metrics.rank_correlation(errors, sigmas),
-        rank_correlation_attainable=metrics.attainable_rank_correlation(sigmas),
+        rank_correlation_expected=metrics.expected_rank_correlation(sigmas),
         rank_correlation_atoms=by_atom,
         rank_correlation_structures=metrics.rank_correlation(*_grouped(errors, sigmas, structure)),
     )

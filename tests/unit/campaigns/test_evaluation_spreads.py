@@ -128,7 +128,7 @@ def test_a_model_that_knows_its_errors_is_found_calibrated(evaluation: Evaluatio
     assert forces.coverage["68.27"] == pytest.approx(0.6827, abs=0.03)
     assert energy.coverage["68.27"] == pytest.approx(0.6827, abs=0.12)
     assert forces.miscalibration_area < 0.02
-    assert forces.rank_correlation == pytest.approx(forces.rank_correlation_attainable, abs=0.05)
+    assert forces.rank_correlation == pytest.approx(forces.rank_correlation_expected, abs=0.05)
     assert (forces.unit, energy.unit) == ("meV/Å", "meV")
     assert forces.rmse == pytest.approx(evaluation.errors["forces"].rmse)
     assert forces.sharpness == pytest.approx(forces.rmse, rel=0.05)

@@ -30,7 +30,7 @@ def test_a_perfect_forecaster_is_on_the_diagonal() -> None:
     assert metrics.expected_normalized_calibration_error(errors, sigmas) < 0.03
     assert metrics.rank_correlation(errors, sigmas) == pytest.approx(
         # Not with the seed whose numbers made the widths.
-        metrics.attainable_rank_correlation(sigmas, seed=99),
+        metrics.expected_rank_correlation(sigmas, seed=99),
         abs=0.02,
     )
 
