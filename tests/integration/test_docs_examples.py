@@ -1,6 +1,7 @@
 """Runs what the README and the docs show: fenced ``bash`` and ``python`` blocks of a page, in order, in one folder.
 
-Fenced ``yaml`` blocks are pieces of a training configuration, and must be valid ones.
+Fenced ``yaml`` blocks are pieces of a training configuration, ``yaml campaign`` blocks of a campaign's, and must be
+valid ones.
 """
 
 import os
@@ -15,12 +16,21 @@ from typing import Any
 import pytest
 import yaml
 
+from adiabat.campaigns.active.config_parsing import parse_campaign
 from adiabat.core.errors import ConfigError
 from adiabat.training.config_parsing import parse_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MINIMAL_CONFIG = {"data": {"train": "data.lmdb", "n_validation": 1}, "schedule": {"max_steps": 1}}
-FENCE = re.compile(r"^(?P<indent> *)```(?P<language>bash|python|yaml)[^\n]*\n(?P<code>.*?)^(?P=indent)```", re.M | re.S)
+MINIMAL_CAMPAIGN = {
+    "name": "minimal",
+    "structures": "starts.xyz",
+    "label": {"engine": "lj"},
+    "train": {"schedule": {"max_steps": 1}},
+}
+FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<language>bash|python|yaml campaign|yaml)[^\n]*\n(?P<code>.*?)^(?P=indent)```", re.M | re.S
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,9 @@ def run_page(path: Path, folder: Path) -> None:
         if block.language == "python":
             # Leading newlines make the line numbers of a traceback those of the page.
             exec(compile("\n" * (block.line - 1) + block.code, path, "exec"), namespace)
+            continue
+        if block.language == "yaml campaign":
+            parse_campaign(MINIMAL_CAMPAIGN | yaml.safe_load(block.code), folder)
             continue
         if block.language == "yaml":
             parse_config(MINIMAL_CONFIG | yaml.safe_load(block.code))
@@ -87,9 +100,10 @@ def test_a_broken_example_is_noticed(block: str, tmp_path: Path) -> None:
         run_page(page, tmp_path)
 
 
-def test_a_misspelt_option_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", ["```yaml\nmodel: {chanels: 64}", "```yaml campaign\nselect: {number: 3}"])
+def test_a_misspelt_option_is_noticed(block: str, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("```yaml\nmodel: {chanels: 64}\n```\n")
+    page.write_text(f"{block}\n```\n")
     with pytest.raises(ConfigError):
         run_page(page, tmp_path)
 

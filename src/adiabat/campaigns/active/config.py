@@ -84,6 +84,9 @@ class UncertaintyConfig(Section):
     ``last-layer`` one model with a posterior of its last layer; ``none`` chooses without."""
     members: int = Field(default=4, ge=2)
     """Members of an ensemble."""
+    calibrate: bool = True
+    """Scale the spread to the errors on the validation frames, if there are five. These chose the weights as well, so
+    it comes out a little small; the order of candidates does not change."""
 
     @property
     def n_trainings(self) -> int:
