@@ -10,7 +10,6 @@ it stood, until 50 ps are done. Killed, the same command goes on. Results: bench
 
 import json
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -32,7 +31,7 @@ from adiabat.engines.registry import create_engine
 from adiabat.models.model import Model
 from adiabat.models.package import load_model
 from adiabat.simulation.calculator import AdiabatCalculator
-from adiabat.simulation.connectivity import is_broken
+from adiabat.simulation.connectivity import is_broken, largest_stretch
 from adiabat.simulation.md import MdResult, run_md
 from adiabat.simulation.settings import GateSettings, MdSettings
 from adiabat.training.batches import build_examples
@@ -43,7 +42,8 @@ from adiabat.uncertainty.ensemble import DeepEnsemble
 from adiabat.uncertainty.last_layer_fit import fit_last_layer
 
 N_START = 3
-"""With ten frames, dynamics at 600 K are whole for more than 16 ps: nothing to be seen."""
+N_CONTROL = 10
+"""So many first frames, and dynamics without a gate again: what a better start would have been worth."""
 N_MEMBERS = 3
 THRESHOLD = 0.4
 """eV/Å; forces of ethanol at 600 K are 1.8 eV/Å (rms of an atom's)."""
@@ -73,12 +73,12 @@ def main(source: str, directory: str) -> None:
     """Run every stage that is not done yet, and write the results."""
     torch.set_num_threads(1)
     work = Path(directory)
-    work.mkdir(parents=True, exist_ok=True)
+    (work / "control").mkdir(parents=True, exist_ok=True)
     label_start(source, work)
     for member in range(N_MEMBERS):
         train(work, 0, member)
     results = {
-        "machine": describe_machine(),
+        "machine": describe_machine(work),
         "settings": {
             "start_frames": N_START, "members": N_MEMBERS, "threshold_eV_per_A": THRESHOLD, "look_every": LOOK_EVERY,
             "steps": STEPS, "steps_without_gate": STEPS_WITHOUT, "dynamics": DYNAMICS,
@@ -86,8 +86,10 @@ def main(source: str, directory: str) -> None:
         },
     }  # fmt: skip
     results["without_gate"] = [without_gate(work, seed, drive) for drive in ("central", "mean") for seed in SEEDS]
+    label_start(source, work / "control", N_CONTROL)
+    results["control"] = [without_gate(work / "control", seed, "central", N_CONTROL) for seed in SEEDS[1:]]
     results["with_gate"] = with_gate(work)
-    results["check"] = check_against_reference(work)
+    results["check"] = check_against_reference(work) | describe_trajectory(work)
     results["cost"] = measure_cost(work)
     (RESULTS / "gated_md.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     (RESULTS / "gated_md.md").write_text(report(results))
@@ -95,11 +97,11 @@ def main(source: str, directory: str) -> None:
 
 
 # ---------------------------------------------------------------- labels and models
-def label_start(source: str, work: Path) -> None:
+def label_start(source: str, work: Path, n_start: int = N_START) -> None:
     """Label the first geometries of a store."""
     with open_store(work) as labels, DatasetStore.open(source) as geometries:
         engine = create_engine("pyscf")
-        for index in range(len(labels), N_START):
+        for index in range(len(labels), n_start):
             labels.append(engine.label(geometries[index].structure, ("energy", "forces")))
 
 
@@ -109,7 +111,7 @@ def open_store(work: Path) -> DatasetStore:
     return DatasetStore.open(path, writable=True) if path.exists() else DatasetStore.create(path)
 
 
-def train(work: Path, labels_added: int, member: int) -> Model:
+def train(work: Path, labels_added: int, member: int, n_start: int = N_START) -> Model:
     """Member of the ensemble after so many labels were added; begun from the one before, the first from nothing."""
     run = work / "models" / f"{labels_added:03d}-{member}"
     path = run / "model.safetensors"
@@ -119,7 +121,7 @@ def train(work: Path, labels_added: int, member: int) -> Model:
         warm = {"init_model": str(start), "init_references": "keep"} if labels_added else {}
         config = parse_config(
             {
-                "data": {"train": {"path": str(work / "labels.lmdb"), "first": N_START + labels_added}},
+                "data": {"train": {"path": str(work / "labels.lmdb"), "first": n_start + labels_added}},
                 "model": {"cutoff": 5.0, "channels": 32, "l_max": 2, "layers": 2},
                 "targets": {
                     "energy": {"weight": 0.3, "scale": 0.112, "loss": "huber"},
@@ -143,18 +145,18 @@ def train(work: Path, labels_added: int, member: int) -> Model:
     return load_model(path)
 
 
-def ensemble(work: Path, labels_added: int) -> DeepEnsemble:
+def ensemble(work: Path, labels_added: int, n_start: int = N_START) -> DeepEnsemble:
     """All members after so many added labels."""
-    return DeepEnsemble([train(work, labels_added, member) for member in range(N_MEMBERS)])
+    return DeepEnsemble([train(work, labels_added, member, n_start) for member in range(N_MEMBERS)])
 
 
 # ---------------------------------------------------------------- dynamics
-def without_gate(work: Path, seed: int, drive: str) -> dict[str, Any]:
+def without_gate(work: Path, seed: int, drive: str, n_start: int = N_START) -> dict[str, Any]:
     """Run until the molecule breaks, or to the end; the models of the first labels alone."""
     done = work / f"without-{drive}-{seed}.json"
     if done.exists():
         return json.loads(done.read_text())
-    members = ensemble(work, 0)
+    members = ensemble(work, 0, n_start)
     model = members.model if drive == "central" else members
     run = work / f"without-{drive}-{seed}"
     start = start_structure(work)
@@ -299,6 +301,16 @@ def check_against_reference(work: Path, n_frames: int = 20) -> dict[str, Any]:
     return result
 
 
+def describe_trajectory(work: Path) -> dict[str, Any]:
+    """How far bonds were stretched, and how hot it was, over the last part of the run with the gate."""
+    state, start = json.loads((work / "with-gate.json").read_text()), start_structure(work)
+    frames = ase.io.read(work / f"with-gate-{state['part']}" / "trajectory.xyz", index=":")
+    stretches = [largest_stretch(start, Structure.from_ase(frame)) for frame in frames]
+    # The thermostat moves the centre of mass as well: 3 n_atoms components, as ASE counts them.
+    temperature = float(np.mean([frame.get_temperature() for frame in frames]))
+    return {"largest_stretch": max(stretches), "mean_temperature_K": temperature}
+
+
 def measure_cost(work: Path, steps: int = 60) -> dict[str, float]:
     """CPU time of a step [ms]: a plain model, an ensemble's mean, its central model with a look every few steps."""
     done = work / "cost.json"
@@ -335,12 +347,8 @@ def report(results: dict[str, Any]) -> str:
     """What the json says, for reading."""
     gated, check, settings = results["with_gate"], results["check"], results["settings"]
     machine = ", ".join(f"{name} {value}" for name, value in results["machine"].items())
-    plain = [
-        f"| {one['drive']} | {one['seed']} | "
-        + ("no" if one["broken_after_fs"] is None else f"{one['broken_after_fs'] / 1e3:.2f} ps: {one['why']}")
-        + f" | {one.get('whole_for_fs', 0) / 1e3:g} |"
-        for one in results["without_gate"]
-    ]
+    plain = [_row(one, settings["start_frames"]) for one in results["without_gate"]]
+    plain += [_row(one, N_CONTROL) for one in results["control"]]
     events = [
         f"| {one['step'] * 0.5e-3:.3f} | {one['uncertainty']:.2f} | {one.get('largest_error', float('nan')):.2f} |"
         for one in gated["events"]
@@ -360,7 +368,7 @@ def report(results: dict[str, Any]) -> str:
             "",
             "## Without a gate, from the first labels alone",
             "",
-            "| moved by | seed | broken after | whole, as far as looked [ps] |",
+            "| first labels | moved by | seed | what came of it |",
             "|---|---|---|---|",
             *plain,
             "",
@@ -371,7 +379,9 @@ def report(results: dict[str, Any]) -> str:
             "",
             f"On {check['n_frames']} frames spread over the run, labelled afterwards: mean absolute error of forces "
             f"{1e3 * check['force_mae_eV_per_A']:.0f} meV/Å, largest of a component "
-            f"{check['largest_component_error']:.2f} eV/Å.",
+            f"{check['largest_component_error']:.2f} eV/Å. The longest bond of all frames was "
+            f"{check['largest_stretch']:.2f} sums of covalent radii (1.6 counts as broken); the mean temperature "
+            f"{check['mean_temperature_K']:.0f} K.",
             "",
             "CPU seconds: " + ", ".join(f"{name} {value:.0f}" for name, value in gated["cpu_s"].items()) + ".",
             "",
@@ -389,6 +399,15 @@ def report(results: dict[str, Any]) -> str:
     )
 
 
+def _row(one: dict[str, Any], n_labels: int) -> str:
+    after = one["broken_after_fs"]
+    if after is None:
+        what = f"whole for {one['whole_for_fs'] / 1e3:g} ps, as far as it ran"
+    else:
+        what = f"broken after {after / 1e3:.2f} ps: {one['why']}"
+    return f"| {n_labels} | {one['drive']} | {one['seed']} | {what} |"
+
+
 def spend(state: dict[str, Any], what: str, begun: float) -> None:
     """Add CPU time of one stage."""
     state["cpu_s"][what] = state["cpu_s"].get(what, 0.0) + time.process_time() - begun
@@ -399,18 +418,22 @@ def save(path: Path, state: dict[str, Any]) -> None:
     write_atomically(path, json.dumps(state, indent=1, ensure_ascii=False).encode())
 
 
-def describe_machine() -> dict[str, Any]:
-    """What numbers depend on."""
+def describe_machine(work: Path) -> dict[str, Any]:
+    """What numbers depend on, as it was when the run was begun."""
+    path = work / "machine.json"
+    if path.exists():
+        return json.loads(path.read_text())
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
-    return {
+    machine = {
         "machine": platform.machine(),
         "threads": 1,
         "python": platform.python_version(),
         "torch": version("torch"),
         "pyscf": version("pyscf"),
         "commit": commit.strip(),
-        "memory_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
+    write_atomically(path, json.dumps(machine).encode())
+    return machine
 
 
 if __name__ == "__main__":
