@@ -35,8 +35,10 @@ from adiabat.engines import registry
 from adiabat.engines.base import Engine
 
 N_WORKERS = 2
-PATIENCE = 600.0
+PATIENCE = 300.0
 """Seconds in which anything must happen."""
+DRIVERS: list[subprocess.Popen[bytes]] = []
+"""All that were started, so that the failure of one is noticed."""
 
 
 @dataclass(frozen=True)
@@ -174,28 +176,33 @@ class Cluster:
         return pid
 
     def restart_scheduler(self) -> None:
-        """Kill −9 it, and start everything again."""
-        self.scheduler.kill()
-        self.scheduler.wait()
+        """Kill −9 it, and start another with new workers: those of the old one go with it, as a batch system's do."""
+        for process in (self.scheduler, *self.workers):
+            _kill_all(process)
         self.scheduler = self._start_scheduler()
-        for worker in self.workers:
-            worker.terminate()
-            worker.wait()
         self.workers = [self._start_worker() for _ in range(N_WORKERS)]
 
     def close(self) -> None:
         """End everything."""
         for process in (*self.workers, self.scheduler):
-            process.terminate()
-        for process in (*self.workers, self.scheduler):
-            process.wait()
+            _kill_all(process)
         self._log.close()
+
+
+def _kill_all(process: subprocess.Popen[bytes]) -> None:
+    """A process and its children; a nanny whose worker and scheduler are gone does not end by itself."""
+    for child in psutil.Process(process.pid).children(recursive=True):
+        child.kill()
+    process.kill()
+    process.wait()
 
 
 def wait_until(found: Callable[[], Any], what: str) -> Any:
     """What a function gives once it gives something."""
     end = time.monotonic() + PATIENCE
     while not (answer := found()):
+        if any(process.poll() not in (None, 0, -signal.SIGKILL) for process in DRIVERS):
+            raise RuntimeError(f"the driver failed before {what} came")
         if time.monotonic() > end:
             raise TimeoutError(f"{what} did not come in {PATIENCE:g} s")
         time.sleep(0.05)
@@ -204,7 +211,8 @@ def wait_until(found: Callable[[], Any], what: str) -> Any:
 
 def drive(campaign: Path) -> subprocess.Popen[bytes]:
     """A driver in a process of its own."""
-    return subprocess.Popen([sys.executable, str(Path(__file__).resolve()), "--drive", str(campaign)])
+    DRIVERS.append(subprocess.Popen([sys.executable, str(Path(__file__).resolve()), "--drive", str(campaign)]))
+    return DRIVERS[-1]
 
 
 def disturbed(campaign: Path, log: Path, cluster: Cluster, labels: int) -> list[str]:

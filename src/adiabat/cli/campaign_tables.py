@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -43,7 +44,7 @@ def _rounds(rounds: Sequence[Mapping[str, Any]]) -> Table:
         "label s",
         "train s",
     ):
-        table.add_column(name, justify="right")
+        table.add_column(escape(name), justify="right")  # Rich would take a unit in brackets for its markup
     for item in rounds:
         labels, errors = item["labels"], item["errors"]
         found = item["uncertainties"]

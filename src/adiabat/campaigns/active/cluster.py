@@ -34,9 +34,9 @@ def make_cluster(config: ClusterConfig, directory: Path, name: str) -> Any:
         cluster = batch_cluster(config, directory, name)
         cluster.scale(jobs=config.workers)
         return cluster
-    except TypeError as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # LocalCluster wraps what its workers refuse
         raise ConfigError(
-            f"cluster.options {sorted(options)} for `kind: {config.kind}` ({error})",
+            f"a {config.kind} cluster with the options {sorted(options)}, which dask does not start ({error})",
             expected="arguments of its class in dask",
             suggestion="see docs/how-to/cluster.md and the documentation of dask",
         ) from error

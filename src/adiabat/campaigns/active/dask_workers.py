@@ -1,9 +1,12 @@
 """Workers of a dask cluster. The loss of a task, of a worker or of the whole cluster costs time and nothing else."""
 
 import asyncio
+import concurrent.futures
 import time
 from pathlib import Path
 from typing import Any, Final
+
+import distributed.client  # an extra: this module is imported only where a cluster is asked for
 
 from adiabat.campaigns.active.cluster import make_cluster
 from adiabat.campaigns.active.config import ClusterConfig
@@ -14,6 +17,15 @@ from adiabat.core.errors import EngineError
 _POLL_SECONDS: Final = 0.05
 _LEAST_UNDER_WAY: Final = 8
 _PER_WORKER: Final = 3
+_LOSSES: Final[tuple[type[BaseException], ...]] = (
+    OSError,
+    TimeoutError,
+    RuntimeError,
+    asyncio.CancelledError,
+    concurrent.futures.CancelledError,
+    getattr(distributed.client, "ClosedClientError", RuntimeError),  # newer versions have it
+)
+"""What a client raises that has lost its scheduler, or has closed itself since."""
 
 
 class DaskWorkers(Workers):
@@ -34,6 +46,7 @@ class DaskWorkers(Workers):
         self._config, self._directory, self._name = config, directory, name
         self._generation = generation
         self._futures: dict[str, Any] = {}
+        self._unsent: list[str] = []
         self._excluded: set[str] = set()
         self._n_submitted = 0
         self._cluster: Any = None
@@ -83,7 +96,7 @@ class DaskWorkers(Workers):
     def _worker_addresses(self) -> list[str]:
         try:
             return list(self._client.nthreads())
-        except (OSError, TimeoutError, asyncio.CancelledError):  # in between two schedulers
+        except _LOSSES:  # in between two schedulers
             return []
 
     def submit(self, name: str, task: Task, argument: Any) -> None:
@@ -93,9 +106,12 @@ class DaskWorkers(Workers):
             workers = [address for address in self._worker_addresses() if address not in self._excluded]
         self._n_submitted += 1
         key = f"{name}-{self._generation}-{self._n_submitted}"
-        self._futures[name] = self._client.submit(
-            _on_worker, task, argument, key=key, pure=False, workers=workers or None, allow_other_workers=False
-        )
+        try:
+            self._futures[name] = self._client.submit(
+                _on_worker, task, argument, key=key, pure=False, workers=workers or None, allow_other_workers=False
+            )
+        except _LOSSES:
+            self._unsent.append(name)
 
     def poll(self, seconds: float) -> list[Finished]:
         """Tasks that came back; all of them, lost, if the cluster is gone, and then there is a new one."""
@@ -103,6 +119,9 @@ class DaskWorkers(Workers):
         while True:
             if self._client.status != "running":
                 return self._after_loss()
+            if self._unsent:
+                unsent, self._unsent = self._unsent, []
+                return [Finished(name) for name in unsent]
             ready = [name for name, future in self._futures.items() if future.status != "pending"]
             if ready or time.monotonic() >= end:
                 return [self._finish(name) for name in ready]
@@ -113,19 +132,22 @@ class DaskWorkers(Workers):
         if future.status == "finished":
             try:
                 worker, outcome = future.result(timeout=30)
-            except (TimeoutError, OSError, asyncio.CancelledError):
+            except _LOSSES:
                 return Finished(name)
             return Finished(name, outcome, worker=worker)
         if future.status == "error":
-            fault = future.exception(timeout=30)
+            try:
+                fault = future.exception(timeout=30)
+            except _LOSSES:
+                return Finished(name)
             if type(fault).__name__ == "KilledWorker":
                 return Finished(name)
             return Finished(name, fault=f"{type(fault).__name__}: {fault}")
         return Finished(name)  # cancelled, or lost with its scheduler
 
     def _after_loss(self) -> list[Finished]:
-        lost = [Finished(name) for name in self._futures]
-        self._futures = {}
+        lost = [Finished(name) for name in (*self._futures, *self._unsent)]
+        self._futures, self._unsent = {}, []
         self._excluded = set()
         self._generation += 1
         self._end_client()
@@ -152,7 +174,7 @@ class DaskWorkers(Workers):
     def _end_client(self) -> None:
         try:
             self._client.close(timeout=5)
-        except (OSError, TimeoutError, RuntimeError, asyncio.CancelledError):  # it was on its way out
+        except _LOSSES:  # it was on its way out
             return
 
 
