@@ -17,6 +17,8 @@ from adiabat.core.errors import EngineError
 _POLL_SECONDS: Final = 0.05
 _LEAST_UNDER_WAY: Final = 8
 _PER_WORKER: Final = 3
+_REPLACE_SECONDS: Final = 20.0
+"""Time between two looks whether batch jobs have ended and others are to be submitted in their place."""
 _LOSSES: Final[tuple[type[BaseException], ...]] = (
     OSError,
     TimeoutError,
@@ -49,6 +51,7 @@ class DaskWorkers(Workers):
         self._unsent: list[str] = []
         self._excluded: set[str] = set()
         self._n_submitted = 0
+        self._looked = time.monotonic()
         self._cluster: Any = None
         self._client: Any = None
         self._connect()
@@ -119,6 +122,7 @@ class DaskWorkers(Workers):
         while True:
             if self._client.status != "running":
                 return self._after_loss()
+            self._replace_jobs()
             if self._unsent:
                 unsent, self._unsent = self._unsent, []
                 return [Finished(name) for name in unsent]
@@ -126,6 +130,13 @@ class DaskWorkers(Workers):
             if ready or time.monotonic() >= end:
                 return [self._finish(name) for name in ready]
             time.sleep(_POLL_SECONDS)
+
+    def _replace_jobs(self) -> None:
+        """Submit batch jobs in place of those that have ended, at their walltime or otherwise."""
+        if self._config.kind not in ("slurm", "pbs") or time.monotonic() - self._looked < _REPLACE_SECONDS:
+            return
+        self._looked = time.monotonic()
+        self._cluster.scale(jobs=self._config.workers)
 
     def _finish(self, name: str) -> Finished:
         future = self._futures.pop(name)
