@@ -177,6 +177,22 @@ def test_a_slurm_job_has_one_worker_with_one_task_and_all_cores(tmp_path: Path) 
     assert "--nthreads 1" in script
 
 
+def test_a_pbs_job_asks_for_the_same_in_its_own_words(tmp_path: Path) -> None:
+    config = ClusterConfig(
+        kind="pbs", workers=3, cores=8, memory="16GB", walltime="12:00:00", queue="main",
+        options={"scheduler_options": {"host": "127.0.0.1", "dashboard_address": None}},
+    )  # fmt: skip
+    cluster = batch_cluster(config, tmp_path, "copper")
+    try:
+        script = cluster.job_script()
+    finally:
+        cluster.close()
+    for line in ("-N copper", "-q main", "-l select=1:ncpus=8:mem=16GB", "-l walltime=12:00:00"):
+        assert f"#PBS {line}" in script
+    assert "export OMP_NUM_THREADS=8" in script
+    assert "--nthreads 1" in script
+
+
 @pytest.mark.skipif(importlib.util.find_spec("dask_kubernetes") is not None, reason="it is installed")
 def test_a_missing_package_is_named_with_its_extra(tmp_path: Path) -> None:
     from adiabat.campaigns.active.cluster import make_cluster
