@@ -142,6 +142,13 @@ def test_each_structure_is_scored_at_its_own_level(stores: tuple[Path, Path]) ->
     assert torch.allclose(energy - energy[0], reference - reference[0])
 
 
+def test_the_target_alone_chooses_the_best_model(stores: tuple[Path, Path]) -> None:
+    both_levels = [str(path) for path in stores]
+    setup = prepare(both(stores, data={"validation": both_levels}))
+    assert [int(example.graph.fidelity_index) for example in setup.validation] == [0] * 4
+    assert len(prepare(both(stores, data={"validation": both_levels[1]})).validation) == 12
+
+
 def test_a_run_learns_both_levels_and_predicts_the_target(stores: tuple[Path, Path], tmp_path: Path) -> None:
     config = both(
         stores,

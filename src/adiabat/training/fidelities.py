@@ -53,6 +53,12 @@ def _check_named(frames: Frames, labels: Collection[str], fidelities: Sequence[s
         )
 
 
+def judging_frames(frames: Sequence[Frame], fidelities: Sequence[str]) -> Sequence[Frame]:
+    """Validation frames of the target level, by which the best model is chosen; all of them where none is of it."""
+    of_target = [frame for frame in frames if frame.record.fidelity in fidelities[:1]]
+    return of_target or frames
+
+
 def _levels(frames: Sequence[Frame], labels: Collection[str]) -> Counter[str]:
     """Number of frames of each level that have any of the labels."""
     return Counter(frame.record.fidelity for frame in frames if set(labels) & set(frame.record.labels))

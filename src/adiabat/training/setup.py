@@ -24,7 +24,7 @@ from adiabat.models.statistics import fit_statistics
 from adiabat.physics.reference_energies import ReferenceEnergies, given, isolated_atoms
 from adiabat.training.batches import TARGETS, Example, build_examples
 from adiabat.training.config import DataConfig, LoopConfig, TargetsConfig, TrainConfig
-from adiabat.training.fidelities import check_fidelities
+from adiabat.training.fidelities import check_fidelities, judging_frames
 from adiabat.training.frames import Frame, Frames, load_frames
 from adiabat.training.operator_levels import operator_reference
 from adiabat.training.operator_targets import label_reach, overlap_blocks
@@ -91,7 +91,7 @@ def prepare(config: TrainConfig, *, resumed: ModelConfig | None = None) -> Train
         model=model,
         targets=targets,
         train=train,
-        validation=_examples(frames.validation, model, targets),
+        validation=_examples(judging_frames(frames.validation, sizes.fidelities), model, targets),
         test=_examples(frames.test, model, targets),
         data_hash=frames.data_hash,
         provenance={
