@@ -89,8 +89,10 @@ def difference(high: Record, low: Record) -> Record:
 
 def _subtracted(name: str, high: Record, low: Record) -> Any:
     ours, theirs = high.labels[name], low.labels[name]
-    if not isinstance(ours, BlockOperator) or not isinstance(theirs, BlockOperator):
+    if not isinstance(ours, BlockOperator):
+        assert not isinstance(theirs, BlockOperator)
         return np.asarray(np.subtract(ours, theirs), dtype=np.float64)
+    assert isinstance(theirs, BlockOperator)
     bases = [record.provenance.orbital_basis for record in (high, low)]
     if ours.spin != theirs.spin or not np.array_equal(ours.n_orbitals, theirs.n_orbitals) or bases[0] != bases[1]:
         names = [basis.name if basis else "a basis that is not named" for basis in bases]
