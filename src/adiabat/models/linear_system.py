@@ -43,6 +43,14 @@ class LabelledRows:
         """Number of rows."""
         return len(self.labels)
 
+    def thinned(self, n_rows: int, seed: int) -> "LabelledRows":
+        """All rows but those of forces, and so many of these, drawn at random, as make it ``n_rows``; at least one."""
+        forces = np.flatnonzero(self.kinds == 1)
+        n_forces = min(len(forces), max(1, n_rows - (len(self) - len(forces))))
+        drawn = np.random.default_rng(seed).choice(forces, n_forces, replace=False)
+        kept = np.sort(np.concatenate([np.flatnonzero(self.kinds != 1), drawn]))
+        return LabelledRows(self.rows[kept], self.labels[kept], self.kinds[kept])
+
 
 class LinearSystem:
     """All training structures as rows.

@@ -20,6 +20,8 @@ Array = npt.NDArray[np.float64]
 Report = Callable[[str, float], None]
 """Told what is being done, and what part of all is done; may raise to stop."""
 
+_MIN_STRUCTURES: Final = 30
+"""Structures from which prior and noise are found, of large ones with a part of their forces."""
 _HELD_OUT_ROWS: Final = 600
 _NOISE_FACTORS: Final = (1.0, 0.5, 0.25, 0.125, 0.0625)
 _ROWS_SHARE, _SOLVE_SHARE = 0.7, 0.9
@@ -65,7 +67,9 @@ def fit_linear(
     chosen = evenly_spaced(examples, settings.hyperparameter_rows)
     report(f"prior and noise from {len(chosen)} structures", 0.0)
     system = LinearSystem(model, examples)
-    found = find_hyperparameters([system.of(examples[index]) for index in chosen], orders, shape)
+    each = -(-settings.hyperparameter_rows // len(chosen))
+    parts = [system.of(examples[index]).thinned(each, index) for index in chosen]
+    found = find_hyperparameters(parts, orders, shape)
     prior = shape * found.scales[orders]
     fit = _Accumulation(system, found, report).fit(prior, set(chosen))
     head = model.energy_head
@@ -79,9 +83,12 @@ def fit_linear(
 
 
 def evenly_spaced(examples: Sequence[Example], n_rows: int) -> list[int]:
-    """Indices of structures over the whole set with about so many labels together; two at least, or all there are."""
+    """Indices of structures over the whole set with about so many labels together, or more if they are too few.
+
+    A few large structures tell enough of forces, and too little of energies, of which each has one.
+    """
     mean = sum(n_labels(example) for example in examples) / len(examples)
-    count = min(len(examples), max(2, round(n_rows / mean)))
+    count = min(len(examples), max(_MIN_STRUCTURES, round(n_rows / mean)))
     return np.unique(np.linspace(0, len(examples) - 1, count).round().astype(int)).tolist()
 
 

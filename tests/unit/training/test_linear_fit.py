@@ -153,8 +153,17 @@ def test_without_constants_an_atom_alone_has_its_reference_energy() -> None:
 
 
 def test_structures_for_hyperparameters_are_spread_over_the_set() -> None:
-    examples = [labelled(linear_model(CONFIG), molecule(0, (8, 1)))] * 30
+    examples = [labelled(linear_model(CONFIG), molecule(0, (8, 1)))] * 91
     examples = [replace(example, name=str(index)) for index, example in enumerate(examples)]
-    chosen = evenly_spaced(examples, 7 * 4)
-    assert chosen == [0, 10, 19, 29]
-    assert evenly_spaced(examples, 10_000) == list(range(30))
+    # seven labels a structure; thirty structures are the fewest
+    assert evenly_spaced(examples, 46 * 7) == list(range(0, 91, 2))
+    assert len(evenly_spaced(examples, 7)) == 30
+    assert evenly_spaced(examples, 10_000) == list(range(91))
+
+
+def test_thinning_spares_energies_and_stress() -> None:
+    part = LinearSystem(linear_model(CONFIG), []).of(labelled(linear_model(CONFIG), crystal()))
+    thin = part.thinned(9, seed=0)
+    assert np.bincount(thin.kinds).tolist() == [1, 2, 6]
+    assert {label for label in thin.labels} <= {label for label in part.labels}
+    assert len(part.thinned(1000, seed=0)) == len(part) == 1 + 9 + 6
