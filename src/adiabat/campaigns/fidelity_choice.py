@@ -77,7 +77,7 @@ class LevelModel:
 
     def rows(self, level: int, features: Array) -> Array:
         """(n, n_levels · n_features) rows of labels at a level."""
-        return np.kron(self.coefficients(level), features)
+        return np.asarray(np.kron(self.coefficients(level), features), dtype=np.float64)
 
 
 def learn_levels(labels: Sequence[LevelLabels], n_levels: int) -> LevelModel:
@@ -145,7 +145,7 @@ def covariance_after(model: LevelModel, n_features: int, labels: Iterable[LevelL
     for part in labels:
         rows = model.rows(part.level, part.rows)
         precision += rows.T @ rows / model.noise[part.level]
-    return np.linalg.inv(precision)
+    return np.asarray(np.linalg.inv(precision), dtype=np.float64)
 
 
 def choose(

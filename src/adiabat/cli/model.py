@@ -87,12 +87,16 @@ def _architecture(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         reach = "all pairs of atoms" if radius is None else f"pairs within {radius} Å"
         yield "", f"Hamiltonian at {_level(reference)}, {reach}"
     yield "elements", ", ".join(chemical_symbols[z] for z in description["atomic_numbers"])
-    yield (
-        "trunk",
-        f"{config['family']}: {config['layers']} layers of {config['channels']} channels, l ≤ {config['l_max']}, "
-        f"products of {config['order']}, cutoff {config['cutoff']} Å",
-    )
+    yield "trunk", f"{config['family']}: {_sizes(config)}, cutoff {config['cutoff']} Å"
     yield "numbers", f"{description['n_values']} in {description['dtype']}, {description['bytes'] / 1e6:.2f} MB"
+
+
+def _sizes(config: Mapping[str, Any]) -> str:
+    if config.get("linear_ace"):
+        degrees = ", ".join(str(degree) for degree in config["linear_ace"]["degrees"])
+        return f"degrees {degrees} of products of 1, 2, … sums, l ≤ {config['linear_ace']['l_max']}"
+    sizes = f"{config['layers']} layers of {config['channels']} channels, l ≤ {config['l_max']}"
+    return f"{sizes}, products of {config['order']}"
 
 
 def _level(reference: Mapping[str, Any]) -> str:

@@ -33,7 +33,7 @@ _VALUES_AT_ONCE: Final = 2**23
 
 def with_degrees(config: ModelConfig, n_species: int) -> ModelConfig:
     """The configuration with its degrees written out: those given, or as large as is affordable for the elements."""
-    ace = config.linear_ace or LinearAceConfig()
+    ace = config.linear_ace or LinearAceConfig.model_validate({})
     if ace.degrees is None:
         affordable = (degrees for degrees in _LADDER if _n_weights(ace, degrees, n_species) <= _MAX_WEIGHTS)
         ace = ace.model_copy(update={"degrees": next(affordable, _LADDER[-1])})
@@ -147,6 +147,8 @@ class LinearAce(nn.Module):
     """
 
     n_neighbors: Tensor
+    radial_index: Tensor
+    harmonic_index: Tensor
 
     def __init__(self, config: ModelConfig, atomic_numbers: Sequence[int]) -> None:
         super().__init__()

@@ -210,6 +210,7 @@ class _DerivativePattern:
         self.others = [[table.factors[:, j] for j in range(order) if j != k] for k in range(order)]
         coefficients = np.tile(table.coefficients, order)
         shape = (len(unique), order * n_terms)
+        self.n_products = order * n_terms
         self.sum = sparse.csr_matrix((coefficients, (slot, np.arange(order * n_terms))), shape=shape)
         self.columns = unique % n_components
         self.row_starts = np.searchsorted(unique // n_components, np.arange(table.n_features + 1))
@@ -220,7 +221,7 @@ class _DerivativePattern:
         parts = []
         for others in self.others:
             if not others:
-                parts.append(np.ones((self.sum.shape[1], components.shape[1])))
+                parts.append(np.ones((self.n_products, components.shape[1])))
                 continue
             products = components[others[0]]
             for factor in others[1:]:

@@ -365,7 +365,7 @@ class TrainConfig(Section):
             return self
         unread = [f"training.{key}" for key in _changed(self.training) if key not in _READ_BY_FIT]
         unread += [f"optimizer.{key}" for key in _changed(self.optimizer)]
-        unread += [] if self.schedule == ScheduleConfig(**_NO_SCHEDULE) else ["schedule"]
+        unread += [] if self.schedule == ScheduleConfig.model_validate(_NO_SCHEDULE) else ["schedule"]
         for name, target in (self.targets.active if self.targets else {}).items():
             unread += [f"targets.{name}.{key}" for key in _changed(target)]
         if unread:

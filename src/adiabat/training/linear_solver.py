@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import blas, cho_solve, cholesky, solve_triangular
+from scipy.linalg import cho_solve, cholesky, get_blas_funcs, solve_triangular
 
 from adiabat.models.linear_system import LabelledRows
 
@@ -58,9 +58,9 @@ class RidgeSolver:
     def _flush(self) -> None:
         if self._waiting:
             # Half of a symmetric product, in place: only the upper triangle is kept.
-            self._gram = blas.dsyrk(
-                1.0, np.concatenate(self._waiting).T, beta=1.0, c=self._gram, overwrite_c=True, trans=False
-            )
+            rows = np.concatenate(self._waiting)
+            (product,) = get_blas_funcs(("syrk",), dtype=np.float64)
+            self._gram = product(1.0, rows.T, beta=1.0, c=self._gram, overwrite_c=True)
             self._waiting.clear()
 
     def solve(self, prior: Array, noise_factor: float = 1.0) -> "Solution":
@@ -107,6 +107,6 @@ class Solution:
         """φᵀ Λ⁻¹ φ of each row."""
         scaled = rows * self.prior
         if self.rows is None:
-            return np.square(solve_triangular(self.factor, scaled.T, trans="T", check_finite=False)).sum(0)
+            return np.square(solve_triangular(self.factor, scaled.T, trans=1, check_finite=False)).sum(0)
         known = solve_triangular(self.factor, self.rows @ scaled.T, lower=True, check_finite=False)
         return np.square(scaled).sum(1) - np.square(known).sum(0)
