@@ -189,8 +189,8 @@ def test_a_model_that_knows_where_the_origin_is_fails() -> None:
     model = broken_model()
 
     def looks_at_first_atom(_module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        species, edge_index, distances, harmonics = arguments
-        return species, edge_index, distances * (1 + 1e-3 * torch.sin(origin[0])), harmonics
+        species, edge_index, distances, harmonics, *rest = arguments
+        return species, edge_index, distances * (1 + 1e-3 * torch.sin(origin[0])), harmonics, *rest
 
     origin = [torch.tensor(0.0)]
     model.trunk.register_forward_pre_hook(looks_at_first_atom)

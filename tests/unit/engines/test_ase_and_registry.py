@@ -64,7 +64,8 @@ def test_any_instance_can_be_wrapped():
 
 
 def test_every_registered_engine_can_be_made():
-    names = {create_engine(name).name for name in ENGINES}
+    of_tests = {"counted", "absent"}  # tests of campaigns add these two to the registry of their process
+    names = {create_engine(name).name for name in ENGINES if name not in of_tests}
     assert names >= {"pyscf", "tblite", "ase", "cp2k", "cp2k-gfn1", "tight-binding"}
 
 
