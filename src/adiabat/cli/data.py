@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adiabat.cli import data_curation
+from adiabat.cli.data_budget import budget
 from adiabat.cli.data_difference import difference
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Layout(StrEnum):
 
 
 app.command()(difference)
+app.command()(budget)
 for command in (data_curation.select, data_curation.subset, data_curation.duplicates, data_curation.noise,
                 data_curation.influence):  # fmt: skip
     app.command()(command)

@@ -88,8 +88,8 @@ def _errors(summary: Mapping[str, Any]) -> str:
             figures.append(
                 page.figure(
                     errors_figure(f"errors-{quantity}", labels, errors, quantity=word, unit=unit),
-                    f"{word[0].upper()}{word[1:]}s.",
-                    "Mean absolute error on the test set.",
+                    f"Error of the {quantity}.",
+                    "Mean absolute, on the test set.",
                 )
             )
     if not figures:
