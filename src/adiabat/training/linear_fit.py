@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from adiabat.core.errors import TrainingError
 from adiabat.models.linear_ace import LinearAce, LinearEnergyHead
 from adiabat.models.linear_system import KINDS, LabelledRows, LinearSystem, n_labels
 from adiabat.models.model import Model
@@ -24,6 +25,7 @@ _MIN_STRUCTURES: Final = 30
 """Structures from which prior and noise are found, of large ones with a part of their forces."""
 _HELD_OUT_ROWS: Final = 600
 _NOISE_FACTORS: Final = (1.0, 0.5, 0.25, 0.125, 0.0625)
+_LARGEST_FACTOR: Final = 1024.0
 _ROWS_SHARE, _SOLVE_SHARE = 0.7, 0.9
 
 
@@ -118,7 +120,7 @@ class _Accumulation:
         for part in kept:
             self.solver.add(part)
         self.report("weights", _SOLVE_SHARE)
-        solution = self.solver.solve(prior, factor)
+        solution, factor = self._solved(prior, factor)
         summary = {
             "n_weights": self.system.n_weights,
             "n_labels": self.system.n_rows,
@@ -128,6 +130,24 @@ class _Accumulation:
             "spread_factor": spread,
         }
         return LinearFit(solution.weights, prior * spread, self.found.noise * factor * spread, summary)
+
+    def _solved(self, prior: Array, factor: float) -> tuple[Solution, float]:
+        """Solve at the factor of the noise, or at the nearest larger one at which double precision can.
+
+        Raises:
+            TrainingError: there is none.
+        """
+        while factor <= _LARGEST_FACTOR:
+            try:
+                return self.solver.solve(prior, factor), factor
+            except np.linalg.LinAlgError:
+                # The noise is so small beside what the prior allows that the prior is lost in rounding.
+                factor *= 2
+        raise TrainingError(
+            f"{self.system.n_rows} labels that no level of noise makes solvable",
+            expected="rows and labels that are finite and not all alike",
+            suggestion="look for frames with absurd labels with `adiabat data audit`, or lower linear_ace.degrees",
+        )
 
     def _level(self, prior: Array, held_out: Sequence[LabelledRows]) -> tuple[float, float]:
         """Factors of the noise, and of prior and noise together, from structures that are not fitted.
@@ -139,12 +159,14 @@ class _Accumulation:
         best: tuple[float, float, Solution] | None = None
         for number, factor in enumerate(_NOISE_FACTORS):
             self.report(f"level of noise, attempt {number + 1}", _ROWS_SHARE + 0.03 * number)
-            solution = self.solver.solve(prior, factor)
-            errors = [(part.rows @ solution.weights - part.labels) / noise[part.kinds] for part in held_out]
-            square = float(np.mean(np.square(np.concatenate(errors))))
-            if best is not None and square >= best[1]:
+            solution, solved_at = self._solved(prior, factor)
+            if solved_at != factor and best is not None:
                 break
-            best = (factor, square, solution)
+            errors = np.concatenate([part.rows @ solution.weights - part.labels for part in held_out])
+            score = _score(errors, np.concatenate([part.kinds for part in held_out]))
+            if best is not None and score >= best[1]:
+                break
+            best = (solved_at, score, solution)
         assert best is not None
         factor, _, solution = best
         ratios = [
@@ -153,3 +175,9 @@ class _Accumulation:
             for part in held_out
         ]
         return factor, float(np.mean(np.concatenate(ratios)) ** 0.5)
+
+
+def _score(errors: Array, kinds: npt.NDArray[np.int64]) -> float:
+    """Σ_kinds n ln(mean square error): a per cent less error of one kind counts as often as it has labels."""
+    own = [errors[kinds == kind] for kind in np.unique(kinds)]
+    return float(sum(len(part) * np.log(np.mean(np.square(part)) + np.finfo(np.float64).tiny) for part in own))

@@ -30,6 +30,9 @@ _START_NOISE: Final = np.log([0.02, 0.02, 0.02])
 _SCALE_RANGE: Final = (-6.0, 12.0)
 _NOISE_RANGE: Final = (-9.0, 1.0)
 """Natural logarithms, in units of the typical force."""
+_NOISE_OVER_FORCES: Final = 0.05
+"""Noise of energies and stress is at least this part of that of forces: what a wrong force does over 0.05 Å. Some thirty
+energies do not tell their own noise, and taken for exact they would spoil the forces."""
 _MAX_ITERATIONS: Final = 25
 
 
@@ -85,7 +88,10 @@ def find_hyperparameters(structures: Sequence[LabelledRows], orders: Array, shap
         objective, np.clip(start, *np.array(bounds).T), jac=True, method="L-BFGS-B", bounds=bounds,
         options={"maxiter": _MAX_ITERATIONS, "ftol": 1e-5},
     )  # fmt: skip
-    return Hyperparameters(np.exp(found.x[:n_orders]), np.exp(found.x[n_orders:]), -float(found.fun))
+    noise = np.exp(found.x[n_orders:])
+    if bool((kinds == 1).any()):
+        noise = np.maximum(noise, _NOISE_OVER_FORCES * noise[1])
+    return Hyperparameters(np.exp(found.x[:n_orders]), noise, -float(found.fun))
 
 
 def _level(gram: Tensor, kinds: Tensor) -> float:

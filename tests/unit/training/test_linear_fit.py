@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from adiabat.core.errors import TrainingError
 from adiabat.data.structure import Structure
 from adiabat.models.linear_system import LabelledRows, LinearSystem
 from adiabat.models.model import Model
 from adiabat.models.posterior import Posterior
 from adiabat.training.batches import Example
 from adiabat.training.config import LinearFitConfig
-from adiabat.training.linear_fit import evenly_spaced, fit_linear
-from adiabat.training.linear_hyperparameters import find_hyperparameters, minus_log_density
+from adiabat.training.linear_fit import _Accumulation, evenly_spaced, fit_linear
+from adiabat.training.linear_hyperparameters import Hyperparameters, find_hyperparameters, minus_log_density
 from adiabat.training.linear_solver import RidgeSolver
 from adiabat.uncertainty.linear import linear_posterior
 from linear_models import linear_config, linear_model
@@ -167,3 +168,17 @@ def test_thinning_spares_energies_and_stress() -> None:
     assert np.bincount(thin.kinds).tolist() == [1, 2, 6]
     assert {label for label in thin.labels} <= {label for label in part.labels}
     assert len(part.thinned(1000, seed=0)) == len(part) == 1 + 9 + 6
+
+
+def test_noise_too_small_for_double_precision_is_raised_until_it_can_be_solved() -> None:
+    truth = smooth_truth()
+    examples = [labelled(truth, molecule(seed, NUMBERS)) for seed in range(60)]
+    system = LinearSystem(truth, examples)
+    n_weights, n_orders = system.n_weights, len(CONFIG.linear_ace.degrees) + 1
+    assert system.n_rows > n_weights  # so that the prior is what keeps the equations solvable
+    absurd = Hyperparameters(np.ones(n_orders), np.full(3, 1e-6), 0.0)
+    fit = _Accumulation(system, absurd, quiet).fit(np.full(n_weights, 1e3), set())
+    assert fit.summary["noise_factor"] > 1
+    assert np.isfinite(fit.weights).all()
+    with pytest.raises(TrainingError, match="noise"):
+        _Accumulation(system, replace(absurd, noise=np.full(3, 1e-30)), quiet).fit(np.full(n_weights, 1e3), set())
