@@ -31,7 +31,7 @@ _SCALE_RANGE: Final = (-6.0, 12.0)
 _NOISE_RANGE: Final = (-9.0, 1.0)
 """Natural logarithms, in units of the typical force."""
 _NOISE_OVER_FORCES: Final = 0.05
-"""Noise of energies and stress is at least this part of that of forces: what a wrong force does over 0.05 Å. Some thirty
+"""Noise of energies and stress is at least this part of that of forces: what a wrong force does over 0.05 Å. Thirty
 energies do not tell their own noise, and taken for exact they would spoil the forces."""
 _MAX_ITERATIONS: Final = 25
 
