@@ -109,6 +109,9 @@ class HuckelHydrogen(LennardJones):
         factor = HYDROGEN_LEVEL * torch.where(torch.from_numpy(same_atom), 1.0, WOLFSBERG_HELMHOLZ).double().numpy()
         return s.with_values(s.values * factor)
 
+    def h0(self, structure: Structure) -> BlockOperator:
+        return superposed_density_hamiltonian(structure, "hf", "sto-3g", 0)
+
     def delta_hamiltonian(self, structure: Structure) -> BlockOperator:
         h = self.hamiltonian(structure)
-        return h.with_values(h.values - superposed_density_hamiltonian(structure, "hf", "sto-3g", 0).values)
+        return h.with_values(h.values - self.h0(structure).values)

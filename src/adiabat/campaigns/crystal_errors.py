@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from adiabat.campaigns.operator_predictions import predict_operator
-from adiabat.campaigns.predictions import central_model
 from adiabat.core.errors import ElectronicError, LabelError
 from adiabat.core.operators import BlockOperator, find_pairs
 from adiabat.core.orbitals import OrbitalBasis
@@ -20,7 +19,7 @@ from adiabat.electronic.gap import band_gap
 from adiabat.electronic.kpoints import KMesh, mesh_size, monkhorst_pack
 from adiabat.electronic.smearing import Smearing
 from adiabat.models.model import Model
-from adiabat.uncertainty.interface import UncertainModel
+from adiabat.uncertainty.interface import UncertainModel, central_model
 
 WINDOW: Final = 5.0
 """eV; bands are compared this near the reference's Fermi level."""

@@ -13,13 +13,13 @@ from adiabat.campaigns.evaluation_progress import evaluation_progress
 from adiabat.campaigns.evaluation_result import Evaluation
 from adiabat.campaigns.hamiltonian_errors import compare_hamiltonians
 from adiabat.campaigns.levels import at_level, at_levels
-from adiabat.campaigns.predictions import central_model, predict_surfaces
+from adiabat.campaigns.predictions import predict_surfaces
 from adiabat.campaigns.spread_scoring import SpreadEvaluation
 from adiabat.core.errors import LabelError, ModelError
 from adiabat.core.operators import BlockOperator
 from adiabat.data.record import Record
 from adiabat.models.model import Model
-from adiabat.uncertainty.interface import UncertainModel
+from adiabat.uncertainty.interface import UncertainModel, central_model
 
 _SURFACE: Final = frozenset({"energy", "forces", "stress"})
 
@@ -73,11 +73,10 @@ def evaluate(
             progress.update(task, advance=1, description="energy and forces")
         for index in operators:
             progress.update(task, advance=1, description="Hamiltonian")
+            own = model if isinstance(model, UncertainModel) else at_level(model, records[index])
             if central.require_operator().baseline == "two-center":
-                own = at_level(model, records[index])
                 collector.add_crystal(index, records[index], compare_crystals(own, records[index]))
                 continue
-            own = at_level(model, records[index])
             comparison = compare_hamiltonians(own, records[index])
             collector.add_hamiltonian(index, records[index], comparison)
             if index in checked:

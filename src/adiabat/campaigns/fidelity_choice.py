@@ -25,6 +25,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from adiabat.campaigns.selection.variance import VarianceDesign
 from adiabat.core.errors import ConfigError, LabelError
 
 Array = npt.NDArray[np.float64]
@@ -182,40 +183,23 @@ def choose(
             expected="a cost in CPU-seconds above zero for each level of the model",
             suggestion="take the mean times that the labels at hand were computed in",
         )
-    left = set(range(len(candidates) * len(levels))) - {
-        index * len(levels) + list(levels).index(name) for index, name in taken
+    names = list(levels)
+    design = VarianceDesign(model.rows(model.n_levels - 1, pool), covariance, float(model.noise[-1]))
+    rows = {
+        (index, name): model.rows(level, candidate)
+        for index, candidate in enumerate(candidates)
+        for level, name in enumerate(names)
     }
-    target = model.rows(model.n_levels - 1, pool)
-    wanted = target.T @ target / len(target)
+    known = set(taken)
+    left = [label for label in rows if label not in known]
+    noise = dict(zip(names, model.noise.tolist(), strict=True))
     chosen: list[tuple[int, str]] = []
-    while True:
-        open_now = [number for number in sorted(left) if costs[levels[number % len(levels)]] <= budget]
-        if not open_now:
-            return chosen
-        along = covariance @ wanted @ covariance
-        rates = []
-        for number in open_now:
-            index, level = divmod(number, len(levels))
-            rows = model.rows(level, candidates[index])
-            rates.append(_gain(rows, covariance, along, model.noise[level]) / costs[levels[level]])
-        best = open_now[int(np.argmax(rates))]
-        index, level = divmod(best, len(levels))
-        covariance = _updated(model.rows(level, candidates[index]), covariance, model.noise[level])
-        chosen.append((index, levels[level]))
-        budget -= costs[levels[level]]
+    while open_now := [label for label in left if costs[label[1]] <= budget]:
+        gains = design.gains([rows[label] for label in open_now], [noise[name] for _, name in open_now])
+        rates = gains / np.array([costs[name] for _, name in open_now])
+        best = open_now[int(rates.argmax())]
+        design.add(rows[best], noise[best[1]])
+        chosen.append(best)
+        budget -= costs[best[1]]
         left.remove(best)
-
-
-def _gain(rows: Array, covariance: Array, along: Array, noise: float) -> float:
-    """Fall of the mean variance over the pool that labels with these rows bring; ``along`` is Σ PᵀP Σ / n."""
-    own = rows @ covariance @ rows.T
-    own[np.diag_indices(len(own))] += noise
-    return float(np.trace(np.linalg.solve(own, rows @ along @ rows.T)))
-
-
-def _updated(rows: Array, covariance: Array, noise: float) -> Array:
-    across = covariance @ rows.T
-    own = rows @ across
-    own[np.diag_indices(len(own))] += noise
-    after = covariance - across @ np.linalg.solve(own, across.T)
-    return (after + after.T) / 2
+    return chosen

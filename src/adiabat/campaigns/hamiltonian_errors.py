@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from adiabat.campaigns.operator_predictions import predict_operator
-from adiabat.campaigns.predictions import central_model
 from adiabat.core.errors import LabelError
 from adiabat.core.operators import BlockOperator
 from adiabat.core.orbitals import OrbitalBasis
@@ -17,7 +16,7 @@ from adiabat.models.config import OperatorReference, level_of
 from adiabat.models.model import Model
 from adiabat.physics.h0 import superposed_density_hamiltonian
 from adiabat.simulation.electrons import Electrons, dense, solve_electrons
-from adiabat.uncertainty.interface import UncertainModel
+from adiabat.uncertainty.interface import UncertainModel, central_model
 
 _SHELL_LETTERS: Final = "spdf"
 

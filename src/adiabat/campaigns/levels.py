@@ -7,7 +7,6 @@ from dataclasses import replace
 from adiabat.core.errors import LabelError
 from adiabat.data.record import Record
 from adiabat.models.model import Model
-from adiabat.uncertainty.interface import UncertainModel
 
 
 def at_levels(model: Model, records: Sequence[Record], fidelity: str | None) -> list[Record]:
@@ -37,8 +36,6 @@ def at_levels(model: Model, records: Sequence[Record], fidelity: str | None) -> 
     return list(records)
 
 
-def at_level(model: Model | UncertainModel, record: Record) -> Model | UncertainModel:
+def at_level(model: Model, record: Record) -> Model:
     """A model that predicts at the level of a record's labels, where it knows several."""
-    if isinstance(model, UncertainModel) or not model.config.fidelities:
-        return model
-    return model.at_fidelity(record.fidelity)
+    return model.at_fidelity(record.fidelity) if model.config.fidelities else model

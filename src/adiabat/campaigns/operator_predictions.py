@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adiabat.campaigns.predictions import central_model
 from adiabat.core.operators import BlockOperator
 from adiabat.data.structure import Structure
-from adiabat.models.model import Model, to_numpy
-from adiabat.models.operator_layout import OperatorBlocks, graph_pairs
-from adiabat.uncertainty.interface import UncertainModel
+from adiabat.models.model import Model
+from adiabat.uncertainty.interface import UncertainModel, central_model
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,18 +44,11 @@ def predict_operator(model: Model | UncertainModel, structure: Structure) -> Ope
     started = time.perf_counter()
     graph = central.graph(structure, {"hamiltonian"})
     found = model.predict(graph.to(central.trunk.n_neighbors.device), {"hamiltonian"})
-    pairs = graph_pairs(graph.pair_index, graph.pair_shift)
     assert found.mean.hamiltonian is not None
-    mean = _unpacked(central, found.mean.hamiltonian, structure, pairs)
+    mean = central.unpacked(found.mean.hamiltonian, graph)
     spread = found.spread.hamiltonian
-    deviations = None if spread is None else _absolute(_unpacked(central, spread, structure, pairs))
+    deviations = None if spread is None else _absolute(central.unpacked(spread, graph))
     return OperatorPrediction(mean, deviations, time.perf_counter() - started, seconds)
-
-
-def _unpacked(model: Model, blocks: OperatorBlocks, structure: Structure, pairs: np.ndarray) -> BlockOperator:
-    assert model.operator_layout is not None
-    onsite, pair = (to_numpy(part) for part in (blocks.onsite, blocks.pair))
-    return model.operator_layout.unpack(onsite, pair, structure.atomic_numbers, pairs)
 
 
 def _absolute(spread: BlockOperator) -> BlockOperator:

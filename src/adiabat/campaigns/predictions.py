@@ -10,10 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from adiabat.campaigns.levels import at_level
 from adiabat.data.graph import Graph, collate
 from adiabat.data.record import Record
 from adiabat.models.model import Model, Prediction, to_numpy
-from adiabat.uncertainty.interface import Spread, UncertainModel
+from adiabat.uncertainty.interface import Spread, UncertainModel, central_model
 
 COMPARED_BATCHES: Final = 3
 """Batches of each kind that an uncertain model's central model predicts as well, to compare their times."""
@@ -46,11 +47,6 @@ class SurfacePrediction:
     central_seconds: float | None = None
 
 
-def central_model(model: Model | UncertainModel) -> Model:
-    """The model itself, or the one that an uncertain model is built around."""
-    return model.model if isinstance(model, UncertainModel) else model
-
-
 def predict_surfaces(
     model: Model | UncertainModel, records: Sequence[Record], outputs: Mapping[int, frozenset[str]], *, batch_size: int
 ) -> Iterator[SurfacePrediction]:
@@ -81,7 +77,7 @@ def _predict_batch(
     central = central_model(model)
     structures = [records[index].structure for index in members]
     started = time.perf_counter()
-    graph = collate([_at_level(central, records[index]).graph(records[index].structure, outputs) for index in members])
+    graph = collate([at_level(central, records[index]).graph(records[index].structure, outputs) for index in members])
     graph = graph.to(next(central.parameters()).device)
     built = time.perf_counter() - started
     central_seconds = None
@@ -114,10 +110,6 @@ def _predict_batch(
             stress_spread=None if stress_spread is None else stress_spread[place],
             central_seconds=central_seconds,
         )
-
-
-def _at_level(model: Model, record: Record) -> Model:
-    return model.at_fidelity(record.fidelity) if record.fidelity in model.config.fidelities else model
 
 
 def _numpy(values: Tensor | None) -> npt.NDArray[np.float64] | None:

@@ -49,8 +49,8 @@ def evaluate(
 
     from adiabat.campaigns import evaluation as campaign
     from adiabat.campaigns.evaluation_table import evaluation_tables
-    from adiabat.cli.model_file import inspect_model_file, load_model_file
     from adiabat.models.device import compute_device
+    from adiabat.uncertainty.package import inspect_any_model, load_any_model
 
     if output is not None:
         check_output_directory(output)
@@ -62,12 +62,12 @@ def evaluate(
 
         records = above_baseline(records, baseline_engine(baseline), console=Console(stderr=True))
     provenance = {
-        "model": {"file": str(model), "content_hash": inspect_model_file(model)["content_hash"]},
+        "model": {"file": str(model), "content_hash": inspect_any_model(model)["content_hash"]},
         "data": described,
         "settings": {"scf": scf, "group_by": group_by, "fidelity": fidelity, "baseline": baseline},
     }
     result = campaign.evaluate(
-        load_model_file(model, where),
+        load_any_model(model).to(where),
         records,
         n_scf=scf,
         fidelity=fidelity,

@@ -24,9 +24,9 @@ def inspect(
 
     Of an uncertain model also the method, its members, and what the spread of each target was calibrated on.
     """
-    from adiabat.cli.model_file import inspect_model_file
+    from adiabat.uncertainty.package import inspect_any_model
 
-    description = inspect_model_file(path)
+    description = inspect_any_model(path)
     if as_json:
         typer.echo(json.dumps(description, indent=2, sort_keys=True, ensure_ascii=False))
         return

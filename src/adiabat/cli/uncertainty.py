@@ -11,7 +11,6 @@ from adiabat.core.errors import ConfigError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from adiabat.data.record import Record
     from adiabat.models.model import Model
     from adiabat.uncertainty.calibration import Calibration
     from adiabat.uncertainty.interface import UncertainModel
@@ -102,14 +101,11 @@ def calibrate_file(
     """Calibrate an uncertain model anew; the calibration that it has is dropped."""
     from rich.console import Console
 
-    from adiabat.cli.model_file import load_model_file
     from adiabat.models.device import compute_device
-    from adiabat.uncertainty.interface import UncertainModel
-    from adiabat.uncertainty.package import inspect_uncertain_model, save_uncertain_model
+    from adiabat.uncertainty.package import inspect_uncertain_model, load_uncertain_model, save_uncertain_model
 
     provenance = inspect_uncertain_model(path)["provenance"]
-    model = load_model_file(path, compute_device(device))
-    assert isinstance(model, UncertainModel)
+    model = load_uncertain_model(path).to(compute_device(device))
     model = _calibrated(model, data, by, floor=floor, levels=levels)
     save_uncertain_model(model, output or path, provenance)
     console = Console()
@@ -137,8 +133,10 @@ def _check_sources(method: Method, models: list[Path], train: str | None) -> Non
 def _fitted(
     method: Method, paths: list[Path], train: str | None, *, draws: int, seed: int, device: str
 ) -> "tuple[UncertainModel, dict[str, Any]]":
+    from adiabat.campaigns.uncertain_models import make_uncertain, training_examples
     from adiabat.models.device import compute_device
     from adiabat.models.package import inspect_model, load_model
+    from adiabat.uncertainty.last_layer_fit import LastLayerSettings
 
     where = compute_device(device)
     models = [load_model(path).to(where) for path in paths]
@@ -153,27 +151,13 @@ def _fitted(
         _check_family(method, models[0])
         records, provenance["train"] = read_source(train)
         provenance["train"]["file"] = Path(provenance["train"]["file"]).name
-        examples = _examples(models[0], records, train)
-    model = _made(method, models, examples, draws, seed)
+        examples = training_examples(models[0], records, train)
+    model = make_uncertain(method.value, models, examples, LastLayerSettings(n_draws=draws, seed=seed))
     if examples and method is not Method.LINEAR:
         from adiabat.uncertainty.out_of_distribution import FeatureReference
 
         model.out_of_distribution = FeatureReference.of(models[0], [example.graph for example in examples])
     return model, provenance
-
-
-def _made(method: Method, models: "list[Model]", examples: list[Any], draws: int, seed: int) -> "UncertainModel":
-    if method is Method.ENSEMBLE:
-        from adiabat.uncertainty.ensemble import DeepEnsemble
-
-        return DeepEnsemble(models)
-    if method is Method.SHALLOW_ENSEMBLE:
-        from adiabat.uncertainty.shallow import ShallowEnsemble
-
-        return ShallowEnsemble(models[0])
-    from adiabat.uncertainty.last_layer_fit import LastLayerSettings, fit_last_layer
-
-    return fit_last_layer(models[0], examples, LastLayerSettings(n_draws=draws, seed=seed))
 
 
 def _check_family(method: Method, model: "Model") -> None:
@@ -184,14 +168,6 @@ def _check_family(method: Method, model: "Model") -> None:
             expected="--method linear" if linear else "--method last-layer",
             suggestion="change the method; both take the same --train",
         )
-
-
-def _examples(model: "Model", records: "list[Record]", source: str) -> "list[Any]":
-    from adiabat.training.batches import build_examples
-    from adiabat.training.setup import default_targets
-
-    names = [f"frame {index} of {source}" for index in range(len(records))]
-    return build_examples(records, model, default_targets(records, model.config), names)
 
 
 def _calibrated(model: "UncertainModel", source: str, by: How, *, floor: bool, levels: str) -> "UncertainModel":

@@ -17,6 +17,7 @@ from scipy import sparse
 from torch import Tensor
 
 from adiabat.core.errors import ModelError
+from adiabat.core.voigt import VOIGT_COLUMNS, VOIGT_ROWS
 from adiabat.data.graph import Graph
 from adiabat.equivariant.harmonics import spherical_harmonics
 from adiabat.models.ace_products import ProductTable
@@ -24,8 +25,6 @@ from adiabat.models.linear_ace import LinearAce, LinearEnergyHead
 from adiabat.models.model import Model
 
 Array = npt.NDArray[np.float64]
-
-_VOIGT = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,16 +81,17 @@ class RowBuilder:
             outputs: ``energy`` always; ``forces`` and ``stress`` where asked for.
         """
         species = self.model.species(graph.atomic_numbers)
-        functions, gradients = self._edge_functions(graph, species)
         centre, neighbor = graph.edge_index.numpy()
         owners, of_neighbor = species.numpy(), species.numpy()[neighbor]
+        derivatives = bool({"forces", "stress"} & set(outputs))
+        functions, gradients = self._edge_functions(graph, species, derivatives=derivatives)
         components = self._sums(graph, species, functions)
-        values = np.concatenate([np.ones((1, graph.n_atoms)), *(p.apply(components) for p in self._values)])
+        values = self._values_of_atoms(components)
         energy = np.zeros((self.n_species, self.n_features))
         for atom, own in enumerate(owners):
             energy[own] += values[:, atom]
         energy = energy.ravel() * self.scale
-        if not {"forces", "stress"} & set(outputs):
+        if gradients is None:
             return FeatureRows(energy)
         forces = np.zeros((self.n_species, self.n_features, graph.n_atoms, 3))
         strain = np.zeros((self.n_species, self.n_features, 6))
@@ -119,9 +119,8 @@ class RowBuilder:
     def atomic_rows(self, graph: Graph) -> Array:
         """(n_atoms, n_weights): what the atomic energies are linear in [eV]; weights of other elements have zeros."""
         species = self.model.species(graph.atomic_numbers)
-        functions, _ = self._edge_functions(graph, species)
-        components = self._sums(graph, species, functions)
-        values = np.concatenate([np.ones((1, graph.n_atoms)), *(p.apply(components) for p in self._values)])
+        functions, _ = self._edge_functions(graph, species, derivatives=False)
+        values = self._values_of_atoms(self._sums(graph, species, functions))
         rows = np.zeros((graph.n_atoms, self.n_species, self.n_features))
         rows[np.arange(graph.n_atoms), species.numpy()] = values.T * self.scale
         return rows.reshape(graph.n_atoms, -1)
@@ -132,6 +131,11 @@ class RowBuilder:
         sums = np.zeros((graph.n_atoms, self.n_species, self.trunk.n_local))
         np.add.at(sums, (centre, species.numpy()[neighbor]), functions)
         return sums.reshape(graph.n_atoms, -1).T
+
+    def _values_of_atoms(self, components: Array) -> Array:
+        """(n_features, n_atoms) features, the constant first, from the sums over neighbors."""
+        ones = np.ones((1, components.shape[1]))
+        return np.concatenate([ones, *(pattern.apply(components) for pattern in self._values)])
 
     def _component_derivatives(
         self, gradients: Array, vectors: Array, of_neighbor: npt.NDArray[np.int64], place: npt.NDArray[np.int64]
@@ -153,7 +157,7 @@ class RowBuilder:
             of_z = of_neighbor == z
             by_position[z, place[-1]] -= gradients[of_z].sum(0)
             by_strain[z] = np.einsum("ex,eky->kxy", vectors[of_z], gradients[of_z])
-        symmetric = (by_strain + by_strain.transpose(0, 1, 3, 2))[..., _VOIGT[0], _VOIGT[1]] / 2
+        symmetric = (by_strain + by_strain.transpose(0, 1, 3, 2))[..., VOIGT_ROWS, VOIGT_COLUMNS] / 2
         columns = [by_position.transpose(0, 2, 1, 3).reshape(self.n_species * n_local, -1), symmetric.reshape(-1, 6)]
         return np.concatenate(columns, axis=1)
 
@@ -161,8 +165,8 @@ class RowBuilder:
         volume = abs(float(np.linalg.det(graph.cell[0].double().numpy())))
         return strain.reshape(self.n_weights, 6).T * (self.scale / volume)
 
-    def _edge_functions(self, graph: Graph, species: Tensor) -> tuple[Array, Array]:
-        """R_n Y_lm of each edge (n_edges, n_local), and their gradients (n_edges, n_local, 3)."""
+    def _edge_functions(self, graph: Graph, species: Tensor, *, derivatives: bool) -> tuple[Array, Array | None]:
+        """R_n Y_lm of each edge (n_edges, n_local), and their gradients (n_edges, n_local, 3) if asked for."""
         centre, neighbor = graph.edge_index
         pair = species[centre] * self.n_species + species[neighbor]
 
@@ -171,16 +175,19 @@ class RowBuilder:
             harmonics = spherical_harmonics(vectors / distances, self.trunk.l_max, normalize=False)
             return self.trunk.edge_functions(pair, distances, harmonics)
 
+        vectors = self.model.edge_vectors(graph).double().detach()
+        if not derivatives:
+            return functions(vectors).detach().numpy(), None
         with torch.enable_grad():
-            vectors = self.model.edge_vectors(graph).double().detach().requires_grad_()
+            vectors.requires_grad_()
             values = functions(vectors)
             # Σ u ∂f/∂r is linear in the multipliers u, so its derivative by u is ∂f/∂r: one pass for each axis.
             multipliers = torch.zeros_like(values, requires_grad=True)
             (gradient,) = torch.autograd.grad(values, vectors, multipliers, create_graph=True)
-            derivatives = [
+            slopes = [
                 torch.autograd.grad(gradient[:, axis].sum(), multipliers, retain_graph=True)[0] for axis in range(3)
             ]
-        return values.detach().numpy(), torch.stack(derivatives, dim=-1).numpy()
+        return values.detach().numpy(), torch.stack(slopes, dim=-1).numpy()
 
 
 class _ValuePattern:

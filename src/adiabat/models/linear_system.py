@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from adiabat.core.voigt import VOIGT_COLUMNS, VOIGT_ROWS
 from adiabat.data.graph import Graph
 from adiabat.models.level_statistics import LabelledGraph
 from adiabat.models.linear_ace import LinearEnergyHead
@@ -21,8 +22,6 @@ Array = npt.NDArray[np.float64]
 
 KINDS = ("energy", "forces", "stress")
 """Labels that a linear fit learns from; the numbers of :attr:`LabelledRows.kinds`."""
-
-_VOIGT = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +99,7 @@ class LinearSystem:
             area = float(graph.cell[0].det().abs() / graph.n_atoms) ** (2 / 3)
             stress = example.values["stress"][0].double().cpu().numpy()
             rows.append(found.stress * (area / scale))
-            labels.append(stress[_VOIGT] * (area / scale))
+            labels.append(stress[VOIGT_ROWS, VOIGT_COLUMNS] * (area / scale))
             kinds += [2] * 6
         return LabelledRows(np.concatenate(rows), np.concatenate(labels), np.array(kinds, dtype=np.int64))
 

@@ -340,19 +340,29 @@ class Model(nn.Module):
         with torch.no_grad():
             blocks = self.forward(graph.to(self.trunk.n_neighbors.device), {"hamiltonian"}).hamiltonian
         assert blocks is not None
+        return self.unpacked(blocks, graph)
+
+    def unpacked(self, blocks: OperatorBlocks, graph: Graph) -> BlockOperator:
+        """Padded blocks of one structure, as the operator head gives them, as an operator."""
+        assert self.operator_head is not None
         onsite, pair = (to_numpy(part) for part in (blocks.onsite, blocks.pair))
         pairs = graph_pairs(graph.pair_index, graph.pair_shift)
-        return self.operator_head.layout.unpack(onsite, pair, structure.atomic_numbers, pairs)
+        return self.operator_head.layout.unpack(onsite, pair, graph.atomic_numbers.cpu().numpy(), pairs)
 
     def hamiltonian(self, structure: Structure) -> BlockOperator:
         """H of one structure [eV]; where the reference has an H0, it is computed from superposed atomic densities."""
+        h0 = self.h0(structure)
+        delta = self.delta_hamiltonian(structure)
+        return delta if h0 is None else delta + h0
+
+    def h0(self, structure: Structure) -> BlockOperator | None:
+        """H0 of one structure [eV], which is not learned; None where the operator head gives all of H."""
         reference = self.require_operator()
         if reference.baseline == "two-center":
-            return self.delta_hamiltonian(structure)
+            return None
         from adiabat.physics.h0 import superposed_density_hamiltonian  # PySCF is loaded only by those who ask for H0
 
-        h0 = superposed_density_hamiltonian(structure, **reference.level)
-        return self.delta_hamiltonian(structure) + h0
+        return superposed_density_hamiltonian(structure, **reference.level)
 
     def overlap(self, structure: Structure) -> BlockOperator:
         """Overlap of the basis: computed from its functions, or looked up where they are not known; never learned.

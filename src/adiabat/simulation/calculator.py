@@ -20,7 +20,7 @@ from adiabat.simulation.baseline import Baseline
 from adiabat.simulation.committee import ask_members
 from adiabat.simulation.electrons import Electrons, predict_electrons, predict_member_electrons
 from adiabat.simulation.settings import BiasSettings
-from adiabat.uncertainty.interface import UncertainModel
+from adiabat.uncertainty.interface import UncertainModel, central_model
 from adiabat.uncertainty.package import load_any_model
 from adiabat.uncertainty.spread import Spread
 
@@ -88,11 +88,9 @@ class AdiabatCalculator(Calculator):
         """
         super().__init__(**parameters)
         self.uncertain = model if isinstance(model, UncertainModel) else None
-        central = model.model if isinstance(model, UncertainModel) else model
         if device is not None:
-            for part in (central, *(self.uncertain.members if self.uncertain else ())):
-                part.to(device)
-        self.model: Model = central.eval()
+            model.to(device)
+        self.model: Model = central_model(model).eval()
         self.drive, self.bias, self.baseline = drive, bias, baseline
         if self.uncertain is not None:
             self.implemented_properties = [*type(self).implemented_properties, *UNCERTAINTIES]  # pyright: ignore[reportIncompatibleVariableOverride, reportAttributeAccessIssue]

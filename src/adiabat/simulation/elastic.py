@@ -4,23 +4,21 @@ C_ij = ∂σ_i/∂ε_j in Voigt order (xx, yy, zz, yz, xz, xy), ε_4 = 2 ε_yz a
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from ase.filters import FrechetCellFilter
-from ase.optimize import BFGS
+from ase.stress import full_3x3_to_voigt_6_stress
 
-from adiabat.core.errors import SimulationError, StructureError
+from adiabat.core.errors import StructureError
 from adiabat.core.units import GPA
+from adiabat.core.voigt import VOIGT
 from adiabat.data.structure import Structure
 from adiabat.models.model import Model, to_numpy
-from adiabat.simulation.calculator import AdiabatCalculator
+from adiabat.simulation.relaxation import relax
 
 Array = npt.NDArray[np.float64]
-
-_VOIGT: Final = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 _OUTPUTS: Final = ("energy", "forces", "stress")
 
@@ -89,14 +87,14 @@ def elastic_tensor(
             suggestion="give the crystal's cell and pbc along all three vectors",
         )
     if relax_cell or relax_atoms:
-        structure = _relaxed(model, structure, largest_force, cell=relax_cell)
+        structure = relax(model, structure, largest_force=largest_force, cell=relax_cell)
     slopes = np.zeros((6, 6))
     for column in range(6):
         stresses = []
         for sign in (1.0, -1.0):
             strained = _strained(structure, column, sign * strain)
             if relax_atoms:
-                strained = _relaxed(model, strained, largest_force)
+                strained = relax(model, strained, largest_force=largest_force)
             stresses.append(_stress(model, strained))
         slopes[:, column] = (stresses[0] - stresses[1]) / (2 * strain)
     return ElasticTensor(
@@ -108,7 +106,7 @@ def elastic_tensor(
 
 
 def _strained(structure: Structure, component: int, amount: float) -> Structure:
-    i, j = _VOIGT[component]
+    i, j = VOIGT[component]
     deformation = np.eye(3)
     deformation[i, j] += amount / (1 if i == j else 2)
     deformation[j, i] = deformation[i, j]
@@ -118,20 +116,4 @@ def _strained(structure: Structure, component: int, amount: float) -> Structure:
 def _stress(model: Model, structure: Structure) -> Array:
     graph = model.graph(structure, _OUTPUTS).to(next(model.parameters()).device)
     with torch.no_grad():
-        stress = to_numpy(model(graph, _OUTPUTS).stress)[0]
-    return np.array([(stress[i, j] + stress[j, i]) / 2 for i, j in _VOIGT])
-
-
-def _relaxed(model: Model, structure: Structure, largest_force: float, *, cell: bool = False) -> Structure:
-    atoms = structure.to_ase()
-    atoms.calc = AdiabatCalculator(model)
-    if not cell and np.linalg.norm(atoms.get_forces(), axis=1).max() <= largest_force:
-        return structure
-    moved: Any = FrechetCellFilter(atoms) if cell else atoms
-    if not BFGS(moved, logfile=None).run(fmax=largest_force, steps=500):
-        raise SimulationError(
-            f"a relaxation of {structure.formula} that does not end in 500 steps",
-            expected=f"forces below {largest_force:g} eV/Å",
-            suggestion="begin nearer to a minimum, or allow a larger largest_force",
-        )
-    return replace(structure, positions=atoms.get_positions(), cell=np.array(atoms.cell.array))
+        return full_3x3_to_voigt_6_stress(to_numpy(model(graph, _OUTPUTS).stress)[0])

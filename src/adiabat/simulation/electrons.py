@@ -89,10 +89,9 @@ def predict_member_electrons(members: Sequence[Model], structure: Structure) -> 
     first = members[0]
     basis = first.require_operator().basis
     overlap = first.overlap(structure)
-    corrections = [member.delta_hamiltonian(structure) for member in members]
-    whole = first.hamiltonian(structure)
-    common = whole + corrections[0].with_values(-corrections[0].values)
-    return [solve_electrons(structure, common + correction, overlap, basis) for correction in corrections]
+    h0 = first.h0(structure)
+    deltas = [member.delta_hamiltonian(structure) for member in members]
+    return [solve_electrons(structure, d if h0 is None else d + h0, overlap, basis) for d in deltas]
 
 
 def solve_electrons(structure: Structure, hamiltonian: BlockOperator, overlap: BlockOperator, basis: str) -> Electrons:

@@ -30,7 +30,7 @@ from adiabat.simulation.md_output import ELECTRONS, LASTING, LOG, TRAJECTORY, Md
 from adiabat.simulation.md_progress import MdProgress
 from adiabat.simulation.run_files import RestartPoint, TrustedState
 from adiabat.simulation.settings import MdSettings
-from adiabat.uncertainty.interface import UncertainModel
+from adiabat.uncertainty.interface import UncertainModel, central_model
 
 RESTART: Final = "restart.npz"
 FAILED_FRAME: Final = "failed.xyz"
@@ -322,7 +322,7 @@ def _all_have_neighbors(calculator: AdiabatCalculator) -> bool:
 def weights_hash(model: Model | UncertainModel) -> str:
     """SHA-256 of a model's weights, and of its members' if it has any."""
     weights = hashlib.sha256()
-    for one in (model.model, *model.members) if isinstance(model, UncertainModel) else (model,):
+    for one in model.parts if isinstance(model, UncertainModel) else (model,):
         for name, tensor in sorted(one.state_dict().items()):
             weights.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return weights.hexdigest()
@@ -332,16 +332,11 @@ def _identity(
     model: Model | UncertainModel, structure: Structure, settings: MdSettings, baseline: Baseline | None
 ) -> dict[str, Any]:
     """What has to be the same for a run to go on."""
-    weights = hashlib.sha256()
-    central = model.model if isinstance(model, UncertainModel) else model
-    for one in (model.model, *model.members) if isinstance(model, UncertainModel) else (model,):
-        for name, tensor in sorted(one.state_dict().items()):
-            weights.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return {
-        "model": weights.hexdigest(),
+        "model": weights_hash(model),
         "structure": structure.content_hash,
         "baseline": baseline.identity if baseline else None,
-        "fidelity": central.fidelity,
+        "fidelity": central_model(model).fidelity,
         **settings.model_dump(mode="json", exclude={"steps"}),
     }
 

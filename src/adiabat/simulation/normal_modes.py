@@ -11,14 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from ase.data import atomic_masses
-from ase.optimize import BFGS
 
-from adiabat.core.errors import SimulationError
 from adiabat.core.units import BOLTZMANN, HBAR, WAVENUMBER
 from adiabat.data.graph import Graph, collate
 from adiabat.data.structure import Structure
 from adiabat.models.model import Model, to_numpy
-from adiabat.simulation.calculator import AdiabatCalculator
 
 Array = npt.NDArray[np.float64]
 
@@ -81,7 +78,7 @@ def normal_modes(model: Model, structure: Structure, *, difference: float = 0.01
 
     Args:
         model: gives forces.
-        structure: best a minimum, see :func:`relax`.
+        structure: best a minimum, see :func:`adiabat.simulation.relaxation.relax`.
         difference: displacement of each coordinate [Å].
     """
     matrix = hessian(model, structure, difference=difference)
@@ -125,30 +122,6 @@ def rigid_motions(structure: Structure) -> Array:
         centred = structure.positions - structure.positions.mean(axis=0)
         columns += [np.cross(axis, centred) for axis in np.eye(3)]
     return np.stack([np.asarray(column, dtype=np.float64).ravel() for column in columns], axis=1)
-
-
-def relax(model: Model, structure: Structure, *, largest_force: float = 0.01, steps: int = 500) -> Structure:
-    """The nearest minimum in a fixed cell.
-
-    Args:
-        model: gives forces.
-        structure: where to begin.
-        largest_force: on any atom at the end [eV/Å].
-        steps: before giving up.
-
-    Raises:
-        SimulationError: not there after so many steps.
-    """
-    atoms = structure.to_ase()
-    atoms.calc = AdiabatCalculator(model)
-    if not BFGS(atoms, logfile=None).run(fmax=largest_force, steps=steps):
-        force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
-        raise SimulationError(
-            f"a largest force of {force:.3g} eV/Å on {structure.formula} after {steps} steps of relaxation",
-            expected=f"at most {largest_force:g} eV/Å",
-            suggestion="begin nearer to a minimum, or train the model on more structures like this",
-        )
-    return replace(structure, positions=atoms.get_positions())
 
 
 def _complement(vectors: Array) -> Array:

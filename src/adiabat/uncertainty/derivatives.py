@@ -11,13 +11,11 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vmap
 
+from adiabat.core.voigt import VOIGT
 from adiabat.data.graph import Graph
 
 _DIRECTIONS_AT_ONCE: Final = 8
 """Directions whose derivatives are in memory together."""
-
-VOIGT: Final = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-"""Elements of a symmetric matrix."""
 
 
 def gradients(values: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:

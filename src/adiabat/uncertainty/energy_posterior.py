@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from adiabat.core.voigt import VOIGT
 from adiabat.data.graph import Graph
 from adiabat.models.linear_ace import LinearEnergyHead
 from adiabat.models.model import Model, differentiable_geometry, stress_of
 from adiabat.models.posterior import Posterior
 from adiabat.uncertainty.derivatives import (
-    VOIGT,
     coordinate_directions,
     directional_derivatives,
     gradients,

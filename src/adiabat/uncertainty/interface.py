@@ -3,6 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Self
+
+import torch
 
 from adiabat.data.graph import Graph
 from adiabat.models.model import Model, Prediction
@@ -49,6 +52,17 @@ class UncertainModel(ABC):
         """Models as likely as the central one. Any property's uncertainty is its spread over these."""
 
     @property
+    def parts(self) -> Sequence[Model]:
+        """The central model and the members: all that has weights. Some may share them."""
+        return (self.model, *self.members)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move all weights to a device, in place."""
+        for part in self.parts:
+            part.to(device)
+        return self
+
+    @property
     def calibration(self) -> Calibration:
         """What the spreads of :meth:`predict` were calibrated with; those of the members are not."""
         return Calibration()
@@ -56,3 +70,8 @@ class UncertainModel(ABC):
     @abstractmethod
     def predict(self, graph: Graph, outputs: Collection[str]) -> UncertainPrediction:
         """Mean and spread for a batch; arguments and errors as of :meth:`Model.forward`. Gradients are not kept."""
+
+
+def central_model(model: Model | UncertainModel) -> Model:
+    """The model itself, or the one that an uncertain model is built around."""
+    return model.model if isinstance(model, UncertainModel) else model

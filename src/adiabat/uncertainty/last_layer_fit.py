@@ -17,13 +17,14 @@ from pydantic import Field
 from torch import Tensor
 
 from adiabat.core.errors import LabelError
+from adiabat.core.voigt import VOIGT
 from adiabat.data.graph import Graph, collate
 from adiabat.models.config import FrozenConfig
 from adiabat.models.level_statistics import LabelledGraph
 from adiabat.models.linear_ace import LinearEnergyHead
 from adiabat.models.model import Model
 from adiabat.models.posterior import Posterior, evidence_prior
-from adiabat.uncertainty.derivatives import VOIGT, coordinate_directions, random_directions, strain_directions
+from adiabat.uncertainty.derivatives import coordinate_directions, random_directions, strain_directions
 from adiabat.uncertainty.energy_posterior import feature_rows, structure_features
 from adiabat.uncertainty.last_layer import N_DRAWS, LastLayer
 from adiabat.uncertainty.linear import linear_posterior

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from adiabat.core.errors import ModelError
+from adiabat.core.voigt import VOIGT
 from adiabat.data.graph import Graph, separate
 from adiabat.models.level_statistics import LabelledGraph
 from adiabat.models.linear_ace import LinearEnergyHead
@@ -21,7 +22,6 @@ from adiabat.models.linear_rows import RowBuilder
 from adiabat.models.linear_system import LinearSystem, in_float64
 from adiabat.models.model import Model
 from adiabat.models.posterior import Posterior
-from adiabat.uncertainty.derivatives import VOIGT
 
 _SMALLEST_PRIOR = 1e-8
 """A weight that the fit kept at zero is this certain to be zero."""

@@ -17,7 +17,7 @@ import adiabat
 from adiabat.core.errors import FileFormatError, ModelError
 from adiabat.core.tensor_file import TensorFile, kind_of_tensor_file
 from adiabat.models.model import Model
-from adiabat.models.package import content_hash, describe, load_model, rebuild, weights_of
+from adiabat.models.package import content_hash, describe, inspect_model, load_model, rebuild, weights_of
 from adiabat.models.posterior import Posterior
 from adiabat.uncertainty.calibrated import Calibrated, uncalibrated
 from adiabat.uncertainty.calibration import Calibration
@@ -128,6 +128,17 @@ def inspect_uncertain_model(path: str | Path) -> dict[str, Any]:
     sizes = {"n_values": n_values, "bytes": Path(path).stat().st_size}
     digest = content_hash(json.dumps(header, sort_keys=True), tensors)
     return {"schema_version": UNCERTAIN_SCHEMA_VERSION, "content_hash": digest, **sizes, **header}
+
+
+def inspect_any_model(path: str | Path) -> dict[str, Any]:
+    """What a file of either kind says of itself; that of an uncertain model has a ``method``.
+
+    Raises:
+        FileFormatError, SchemaVersionError: see :func:`load_any_model`.
+    """
+    if kind_of_tensor_file(Path(path)) == _FILE.kind:
+        return inspect_uncertain_model(path)
+    return inspect_model(path)
 
 
 def _parts(raw: UncertainModel) -> tuple[list[Model], dict[str, Tensor], dict[str, Any]]:

@@ -27,7 +27,8 @@ import os, sys
 sys.path.insert(0, {support!r})
 from pathlib import Path
 import small_campaigns
-from adiabat.campaigns.active.creation import create_campaign, read_structures
+from adiabat.campaigns.active.creation import create_campaign
+from adiabat.data.structure_source import read_structures
 from adiabat.campaigns.active.driver import run_campaign
 
 def main():

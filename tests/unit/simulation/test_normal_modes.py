@@ -9,7 +9,8 @@ from ase.data import atomic_masses
 from adiabat.core.errors import SimulationError
 from adiabat.core.units import BOLTZMANN, HBAR, WAVENUMBER
 from adiabat.data.structure import Structure
-from adiabat.simulation.normal_modes import hessian, mode_variance, normal_modes, relax, rigid_motions
+from adiabat.simulation.normal_modes import hessian, mode_variance, normal_modes, rigid_motions
+from adiabat.simulation.relaxation import relax
 from known_models import EPSILON, SIGMA, LennardJones
 
 DIMER = Structure.from_ase(Atoms("Ar2", [[0, 0, 0], [0, 0, 2 ** (1 / 6) * SIGMA]]))

@@ -18,12 +18,11 @@ from adiabat.campaigns.active.rounds import Rounds
 from adiabat.campaigns.active.spool import Spool
 from adiabat.campaigns.active.structures import encode_structure, job_key
 from adiabat.core.errors import ConfigError, StoreError
-from adiabat.data.label_keys import LABELS
-from adiabat.data.readers import ReadOptions, read_records
 from adiabat.data.record import Record
 from adiabat.data.record_codec import encode_record
 from adiabat.data.store import DatasetStore
 from adiabat.data.structure import Structure
+from adiabat.data.structure_source import read_structures
 
 
 def create_campaign(config: CampaignConfig, directory: str | Path) -> None:
@@ -107,17 +106,6 @@ def _import(jobs: Jobs, database: Database, config: CampaignConfig, path: str, p
 def round_config(config: CampaignConfig) -> dict[str, Any]:
     """What a round keeps for itself, so that a change counts from the next one on."""
     return {name: getattr(config, name).model_dump(mode="json") for name in ("explore", "select", "train")}
-
-
-def read_structures(path: str) -> list[Structure]:
-    """Structures of a store or of a file, labels not looked at.
-
-    Raises:
-        FileFormatError, StoreError: it cannot be read.
-    """
-    if (Path(path) / "data.mdb").is_file():
-        return [record.structure for record in _labelled(path)]
-    return [record.structure for record in read_records(path, options=ReadOptions(skip=frozenset(LABELS)))]
 
 
 def _labelled(path: str) -> list[Record]:

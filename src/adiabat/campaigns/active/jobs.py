@@ -88,12 +88,12 @@ class Jobs:
             " ORDER BY number LIMIT ?",
             limit,
         )
-        return [Job(row["number"], row["key"], row["structure"], row["attempts"]) for row in rows]
+        return [Job(**dict(row)) for row in rows]
 
     def running(self) -> dict[str, Job]:
         """Jobs that were given to a worker, by key."""
         rows = self._database.rows("SELECT number, key, structure, attempts FROM jobs WHERE status = 'running'")
-        return {row["key"]: Job(row["number"], row["key"], row["structure"], row["attempts"]) for row in rows}
+        return {row["key"]: Job(**dict(row)) for row in rows}
 
     def n_open(self) -> int:
         """Jobs that are neither done nor set aside."""

@@ -1,6 +1,5 @@
 """A round's model: put together from its members, saved, loaded and tested."""
 
-from pathlib import Path
 from typing import Any, Final
 
 from adiabat.campaigns.active.config import UncertaintyConfig
@@ -8,20 +7,14 @@ from adiabat.campaigns.active.files import CampaignFiles
 from adiabat.campaigns.calibrating import calibrate
 from adiabat.campaigns.error_statistics import UNITS, ErrorStatistics
 from adiabat.campaigns.evaluation import evaluate
+from adiabat.campaigns.uncertain_models import make_uncertain, training_examples
 from adiabat.core.atomic_file import write_atomically
-from adiabat.data.record import Record
 from adiabat.data.store import DatasetStore
-from adiabat.models.model import Model
 from adiabat.models.package import inspect_model, load_model
-from adiabat.training.batches import build_examples
+from adiabat.training.batches import Example
 from adiabat.training.config import DataConfig
 from adiabat.training.frames import load_frames
-from adiabat.training.setup import default_targets
-from adiabat.uncertainty.ensemble import DeepEnsemble
-from adiabat.uncertainty.interface import UncertainModel
-from adiabat.uncertainty.last_layer_fit import fit_last_layer
 from adiabat.uncertainty.package import load_any_model, save_uncertain_model
-from adiabat.uncertainty.shallow import ShallowEnsemble
 
 _LEAST_TO_CALIBRATE: Final = 5
 """Structures; a factor from fewer says little."""
@@ -43,27 +36,15 @@ def assemble(files: CampaignFiles, number: int, settings: UncertaintyConfig, dat
         return
     frames = load_frames(data)
     models = [load_model(member) for member in members]
-    uncertain = _uncertain(settings, models, [frame.record for frame in frames.train])
+    examples: list[Example] = []
+    if settings.method == "last-layer":
+        examples = training_examples(models[0], [frame.record for frame in frames.train], "the campaign's labels")
+    uncertain = make_uncertain(settings.method, models, examples)
     held_out = [frame.record for frame in frames.validation]
     if settings.calibrate and len(held_out) >= _LEAST_TO_CALIBRATE:
         uncertain = calibrate(uncertain, held_out, data={"from": "validation frames of the campaign"})
     hashes = [{"content_hash": inspect_model(member)["content_hash"]} for member in members]
     save_uncertain_model(uncertain, path, {"method": settings.method, "models": hashes})
-
-
-def _uncertain(settings: UncertaintyConfig, models: list[Model], records: list[Record]) -> UncertainModel:
-    if settings.method == "ensemble":
-        return DeepEnsemble(models)
-    if settings.method == "shallow-ensemble":
-        return ShallowEnsemble(models[0])
-    names = [f"label {index} of the campaign" for index in range(len(records))]
-    examples = build_examples(records, models[0], default_targets(records, models[0].config), names)
-    return fit_last_layer(models[0], examples)
-
-
-def load(path: Path) -> Model | UncertainModel:
-    """A round's model."""
-    return load_any_model(path)
 
 
 def test(files: CampaignFiles, number: int) -> dict[str, Any]:
@@ -75,9 +56,9 @@ def test(files: CampaignFiles, number: int) -> dict[str, Any]:
     """
     with DatasetStore.open(files.test_store) as store:
         records = list(store)
-    result = evaluate(load(files.round_model(number)), records)
+    result = evaluate(load_any_model(files.round_model(number)), records)
     result.save(files.round(number) / "evaluation")
-    before = evaluate(load(files.round_model(number - 1)), records).errors if number else {}
+    before = evaluate(load_any_model(files.round_model(number - 1)), records).errors if number else {}
     return {
         "n_structures": result.n_structures,
         "errors": {name: _in_our_units(name, errors) for name, errors in result.errors.items()},

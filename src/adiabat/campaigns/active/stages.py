@@ -32,6 +32,7 @@ from adiabat.models.package import inspect_model
 from adiabat.training.config import DataConfig, TrainConfig
 from adiabat.training.run_files import RunFiles
 from adiabat.training.trainer import Trainer
+from adiabat.uncertainty.package import load_any_model
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def run_stage(task: StageTask) -> Outcome:
 def explore_stage(files: CampaignFiles, number: int, *, config: Mapping[str, Any], seed: int) -> dict[str, Any] | None:
     """Candidates by the model of the round before."""
     starts = _read_candidates(files.result(0, "explore"))
-    model = round_model.load(files.round_model(number - 1))
+    model = load_any_model(files.round_model(number - 1))
     with (files.round(number) / "explore.log").open("a", encoding="utf-8") as log:
         try:
             candidates = explore(
@@ -116,7 +117,7 @@ def select_stage(files: CampaignFiles, number: int, *, config: Mapping[str, Any]
         settings.choose,
         min(n, len(fresh)),
         uncertainties=uncertainties if len(uncertainties) == len(found) and found else None,
-        model=round_model.load(files.round_model(number - 1)) if number else None,
+        model=load_any_model(files.round_model(number - 1)) if number else None,
         seed=seed,
     )
     return {"chosen": [fresh[index] for index in chosen]}

@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from adiabat.campaigns.selection.environments import Environments, environments
 from adiabat.core.errors import ConfigError
@@ -64,18 +66,14 @@ def find_duplicates(structures: Sequence[Structure], threshold: float = 0.02, *,
     for index, structure in enumerate(structures):
         groups[structure.content_hash].append(index)
     exact = tuple(tuple(group) for group in groups.values() if len(group) > 1)
-    first_of = {group[0]: group for group in groups.values()}
-    links = [(a, b) for a, b in _candidates(structures, list(first_of), threshold, cutoff)]
-    parent = {index: index for index in range(len(structures))}
-    for group in first_of.values():
-        for other in group[1:]:
-            parent[_root(parent, other)] = _root(parent, group[0])
-    for a, b in links:
-        if _root(parent, a) != _root(parent, b):
-            parent[max(_root(parent, a), _root(parent, b))] = min(_root(parent, a), _root(parent, b))
+    links = [(group[0], other) for group in exact for other in group[1:]]
+    links += _candidates(structures, [group[0] for group in groups.values()], threshold, cutoff)
+    n = len(structures)
+    i, j = np.array(links, dtype=np.int64).reshape(-1, 2).T
+    _, part = connected_components(coo_array((np.ones(len(i)), (i, j)), shape=(n, n)), directed=False)
     chained: defaultdict[int, list[int]] = defaultdict(list)
-    for index in range(len(structures)):
-        chained[_root(parent, index)].append(index)
+    for index in range(n):
+        chained[int(part[index])].append(index)
     near = tuple(tuple(group) for group in chained.values() if len(group) > 1)
     return Duplicates(exact, near, threshold)
 
@@ -153,10 +151,3 @@ def _by_environment(a: Structure, b: Structure) -> npt.NDArray[np.int64]:
     first, second = found.vectors[found.structure == 0], found.vectors[found.structure == 1]
     squares = ((first[:, None] - second[None]) ** 2).sum(axis=-1)
     return linear_sum_assignment(np.where(a.atomic_numbers[:, None] == b.atomic_numbers[None], squares, 1e9))[1]
-
-
-def _root(parent: dict[int, int], index: int) -> int:
-    while parent[index] != index:
-        parent[index] = parent[parent[index]]
-        index = parent[index]
-    return index

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +9,8 @@ import numpy.typing as npt
 from adiabat.campaigns.exploration.config import DisplaceSource, StrainSource, TrajectorySource
 from adiabat.campaigns.exploration.draft import Draft, matching_start, moved
 from adiabat.core.errors import StructureError
-from adiabat.data.frame_slice import parse_frames
-from adiabat.data.label_keys import LABELS
-from adiabat.data.readers import ReadOptions, read_records
-from adiabat.data.store import DatasetStore
 from adiabat.data.structure import Structure
+from adiabat.data.structure_source import read_structures
 
 
 def displaced(starts: Sequence[Structure], source: DisplaceSource, generator: np.random.Generator) -> Iterator[Draft]:
@@ -61,19 +57,11 @@ def random_strain(start: Structure, largest: float, generator: np.random.Generat
 def from_trajectory(starts: Sequence[Structure], source: TrajectorySource) -> Iterator[Draft]:
     """Frames of a file; each is held against the start with the same atoms, or else the file's first such frame."""
     references = list(starts)
-    for number, structure in enumerate(_structures(Path(source.path), source.frames)):
+    for number, structure in enumerate(read_structures(source.path, source.frames)):
         start = matching_start(structure, references)
         if start is None:
             references.append(start := structure)
         yield Draft(replace(structure, info={}), start, {"path": source.path, "frame": number})
-
-
-def _structures(path: Path, frames: str) -> list[Structure]:
-    if path.suffix == ".lmdb":
-        with DatasetStore.open(path) as store:
-            return [store[index].structure for index in range(*parse_frames(frames).indices(len(store)))]
-    options = ReadOptions(frames=frames, skip=frozenset(LABELS))
-    return [record.structure for record in read_records(path, options=options)]
 
 
 def _noise(rms: float, n_atoms: int, generator: np.random.Generator) -> npt.NDArray[np.float64]:

@@ -31,7 +31,7 @@ from adiabat.core.errors import ConfigError, StructureError
 from adiabat.data.structure import Structure
 from adiabat.models.model import Model
 from adiabat.simulation.md import weights_hash
-from adiabat.uncertainty.interface import UncertainModel
+from adiabat.uncertainty.interface import UncertainModel, central_model
 
 SUMMARY: Final = "summary.json"
 """How many candidates each source made, and how many were dropped for what."""
@@ -119,8 +119,7 @@ def _drafts(task: _Task, source: Source) -> Iterator[Draft]:
         return from_dynamics(task.model, task.starts, source, task.directory, task.generator, task.console)
     if isinstance(source, NormalModesSource):
         assert task.model is not None
-        central = task.model.model if isinstance(task.model, UncertainModel) else task.model
-        return from_normal_modes(central, task.starts, source, task.directory, task.generator)
+        return from_normal_modes(central_model(task.model), task.starts, source, task.directory, task.generator)
     return from_trajectory(task.starts, source)
 
 

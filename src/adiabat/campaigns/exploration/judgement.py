@@ -3,21 +3,11 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
 
-import numpy as np
-import torch
-
-from adiabat.core.errors import ModelError
-from adiabat.data.graph import collate
+from adiabat.campaigns.force_spreads import BATCH, force_spreads
 from adiabat.data.structure import Structure
-from adiabat.models.model import to_numpy
+from adiabat.simulation.calculator import largest_force_uncertainty
 from adiabat.uncertainty.interface import UncertainModel
-
-BATCH: Final = 16
-"""Structures judged at once."""
-
-_OUTPUTS: Final = ("energy", "forces")
 
 
 class Judgement:
@@ -52,19 +42,7 @@ class Judgement:
         return [self._known[key] for key in hashes]
 
     def _judge(self, structures: Sequence[Structure]) -> list[float]:
-        central = self.model.model
-        graph = collate([central.graph(structure, _OUTPUTS) for structure in structures])
-        with torch.no_grad():
-            spread = self.model.predict(graph.to(next(central.parameters()).device), _OUTPUTS).spread.forces
-        if spread is None:
-            raise ModelError(
-                f"an uncertain model ({self.model.method}) that gives none for forces",
-                expected="a standard deviation of each force component",
-                suggestion="use an ensemble or a model with a posterior for forces",
-            )
-        per_atom = np.linalg.norm(to_numpy(spread), axis=1)
-        ends = np.cumsum([structure.n_atoms for structure in structures])[:-1]
-        return [float(part.max()) for part in np.split(per_atom, ends)]
+        return [largest_force_uncertainty(spread.numpy()) for spread in force_spreads(self.model, structures)]
 
 
 def _read(path: Path) -> Iterator[tuple[str, float]]:

@@ -12,7 +12,8 @@ from adiabat.campaigns.exploration.draft import Draft, moved
 from adiabat.core.atomic_file import write_atomically
 from adiabat.data.structure import Structure
 from adiabat.models.model import Model
-from adiabat.simulation.normal_modes import NormalModes, normal_modes, relax
+from adiabat.simulation.normal_modes import NormalModes, normal_modes
+from adiabat.simulation.relaxation import relax
 
 
 def from_normal_modes(

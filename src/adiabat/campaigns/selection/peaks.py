@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
+from adiabat.campaigns.force_spreads import force_spreads
 from adiabat.campaigns.selection.config import SelectConfig
 from adiabat.campaigns.selection.entropy import novelty
 from adiabat.campaigns.selection.environments import Environments, FloatArray, environments
-from adiabat.campaigns.selection.spread import force_spread
 from adiabat.data.structure import Structure
 from adiabat.uncertainty.interface import UncertainModel
 
@@ -39,7 +40,7 @@ def choose_by_atom(
     )
     spreads = None
     if model is not None:
-        spreads = np.concatenate([force_spread(model, structure).norm(dim=-1).numpy() for structure in candidates])
+        spreads = torch.cat(force_spreads(model, candidates)).norm(dim=-1).numpy()
     scores = novelty(found, known, config.bandwidth) if spreads is None else spreads
     chosen: list[int] = []
     for _ in range(n):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from adiabat.campaigns.force_spreads import force_spreads
 from adiabat.campaigns.selection.ace_rows import AceRows
 from adiabat.campaigns.selection.config import SelectConfig
 from adiabat.campaigns.selection.entropy import choose_by_entropy
@@ -12,13 +13,12 @@ from adiabat.campaigns.selection.environments import environments
 from adiabat.campaigns.selection.farthest_point import farthest_points, standardised
 from adiabat.campaigns.selection.force_rows import trunk_features, trunk_force_rows
 from adiabat.campaigns.selection.peaks import choose_by_atom
-from adiabat.campaigns.selection.spread import force_spread
 from adiabat.campaigns.selection.variance import VarianceDesign, choose_by_variance
 from adiabat.core.errors import ConfigError
 from adiabat.data.fingerprint import fingerprint
 from adiabat.data.structure import Structure
 from adiabat.models.model import Model
-from adiabat.uncertainty.interface import UncertainModel
+from adiabat.uncertainty.interface import UncertainModel, central_model
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -58,6 +58,7 @@ def select(
     if n == 0:
         return []
     generator = np.random.default_rng(seed)
+    central = None if model is None else central_model(model)
     if config.method == "random":
         return generator.permutation(len(candidates))[:n].tolist()
     if config.method == "uncertainty":
@@ -70,8 +71,8 @@ def select(
     if config.method == "environment":
         return choose_by_atom(candidates, labelled, config, n, model if isinstance(model, UncertainModel) else None)
     if config.method == "variance":
-        return _by_variance(candidates, labelled, config, n, _central(model), generator)
-    points = standardised(*_features(candidates, labelled, config, _central(model)))
+        return _by_variance(candidates, labelled, config, n, central, generator)
+    points = standardised(*_features(candidates, labelled, config, central))
     weights = None if config.method == "diversity" else _uncertainties(candidates, uncertainties, model, config)
     return farthest_points(*points, n, weights=weights)
 
@@ -135,11 +136,7 @@ def _uncertainties(
             f"method: {config.method}", "uncertainties, or a model that knows its own",
             "train an ensemble or fit a last-layer posterior, or choose by variance, entropy or diversity",
         )  # fmt: skip
-    return np.array([float(force_spread(model, structure).square().mean().sqrt()) for structure in candidates])
-
-
-def _central(model: Model | UncertainModel | None) -> Model | None:
-    return model.model if isinstance(model, UncertainModel) else model
+    return np.array([float(spread.square().mean().sqrt()) for spread in force_spreads(model, candidates)])
 
 
 def _missing(what: str, needed: str, suggestion: str) -> ConfigError:

@@ -28,13 +28,13 @@ class VarianceDesign:
 
     Args:
         targets: (n_rows, n_features) force rows whose variance is to fall.
-        prior: (n_features,) variances of the weights beforehand.
-        noise: σ², variance of a force label, in the unit of ``targets`` · √prior, squared.
+        prior: (n_features,) variances of the weights beforehand, or (n_features, n_features) their covariance.
+        noise: σ², variance of a force label where no other is given, in the unit of ``targets`` · √prior, squared.
     """
 
     def __init__(self, targets: FloatArray, prior: FloatArray, noise: float) -> None:
         self.moment = targets.T @ targets / len(targets)
-        self.covariance = np.diag(prior).astype(np.float64)
+        self.covariance = np.array(np.diag(prior) if prior.ndim == 1 else prior, dtype=np.float64)
         self.noise = noise
 
     @property
@@ -42,20 +42,21 @@ class VarianceDesign:
         """Mean variance of a target row, tr(C M)."""
         return float(np.vdot(self.covariance, self.moment))
 
-    def add(self, rows: FloatArray) -> None:
-        """Take in labelled rows (n, n_features)."""
+    def add(self, rows: FloatArray, noise: float | None = None) -> None:
+        """Take in labelled rows (n, n_features), of another σ² if given."""
         if not len(rows):
             return
+        noise = self.noise if noise is None else noise
         if len(rows) > len(self.covariance):
             # Through the information matrix, whose size does not grow with the rows.
             half = np.linalg.cholesky(
                 self.covariance + 1e-15 * np.trace(self.covariance) * np.eye(len(self.covariance))
             )
-            inner = np.eye(len(half)) + half.T @ (rows.T @ rows) @ half / self.noise
+            inner = np.eye(len(half)) + half.T @ (rows.T @ rows) @ half / noise
             self.covariance = half @ cho_solve(cho_factor(inner, lower=True), half.T)
         else:
             cross = rows @ self.covariance
-            inner = cross @ rows.T + self.noise * np.eye(len(rows))
+            inner = cross @ rows.T + noise * np.eye(len(rows))
             self.covariance = self.covariance - cross.T @ cho_solve(cho_factor(inner, lower=True), cross)
         self.covariance = (self.covariance + self.covariance.T) / 2
 
@@ -63,13 +64,14 @@ class VarianceDesign:
         """How much a label of these rows would lower the mean variance of the targets."""
         return float(self.gains([rows])[0])
 
-    def gains(self, candidates: Sequence[FloatArray]) -> FloatArray:
-        """:meth:`gain` of several candidates."""
+    def gains(self, candidates: Sequence[FloatArray], noises: Sequence[float] | None = None) -> FloatArray:
+        """:meth:`gain` of several candidates, each of its own σ² if given."""
         weighted = self.covariance @ self.moment @ self.covariance
-        return np.array([self._gain(rows, weighted) for rows in candidates])
+        noises = [self.noise] * len(candidates) if noises is None else noises
+        return np.array([self._gain(*each, weighted) for each in zip(candidates, noises, strict=True)])
 
-    def _gain(self, rows: FloatArray, weighted: FloatArray) -> float:
-        inner = rows @ self.covariance @ rows.T + self.noise * np.eye(len(rows))
+    def _gain(self, rows: FloatArray, noise: float, weighted: FloatArray) -> float:
+        inner = rows @ self.covariance @ rows.T + noise * np.eye(len(rows))
         return float(np.trace(cho_solve(cho_factor(inner, lower=True), rows @ weighted @ rows.T)))
 
 

@@ -45,7 +45,7 @@ def labels_in(campaign: Path) -> list[Record]:
 def starts(folder: Path) -> list[str]:
     """First digits of the hashes of the start structures, for the engine to find trouble with."""
     campaign_config(folder)
-    from adiabat.campaigns.active.creation import read_structures
+    from adiabat.data.structure_source import read_structures
 
     return [structure.content_hash for structure in read_structures(str(folder / "starts.xyz"))]
 

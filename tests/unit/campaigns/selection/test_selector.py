@@ -3,11 +3,11 @@ import pytest
 from ase.build import molecule
 from scipy.spatial.transform import Rotation
 
+from adiabat.campaigns.force_spreads import force_spreads
 from adiabat.campaigns.selection import SelectConfig, select
 from adiabat.campaigns.selection.entropy import choose_by_entropy, information_entropy, novelty
 from adiabat.campaigns.selection.environments import Environments, environments
 from adiabat.campaigns.selection.farthest_point import farthest_points
-from adiabat.campaigns.selection.spread import force_spread
 from adiabat.core.errors import ConfigError
 from adiabat.data.structure import Structure
 from adiabat.uncertainty.ensemble import DeepEnsemble
@@ -145,7 +145,7 @@ def test_an_uncertain_model_needs_no_list_of_uncertainties():
     config = small_config(operator=False, cutoff=5.0)
     ensemble = DeepEnsemble([small_model(config, seed=seed) for seed in range(3)])
     waters = shaken_waters(8)
-    spreads = [force_spread(ensemble, water) for water in waters]
+    spreads = force_spreads(ensemble, waters)
 
     by_mean = select(waters, [], SelectConfig(method="uncertainty"), 3, model=ensemble)
     by_atom = select(waters, [], SelectConfig(method="environment"), 1, model=ensemble)
