@@ -42,9 +42,13 @@ def assemble(files: CampaignFiles, number: int, settings: UncertaintyConfig, dat
     uncertain = make_uncertain(settings.method, models, examples)
     held_out = [frame.record for frame in frames.validation]
     if settings.calibrate and len(held_out) >= _LEAST_TO_CALIBRATE:
-        uncertain = calibrate(uncertain, held_out, data={"from": "validation frames of the campaign"})
-    hashes = [{"content_hash": inspect_model(member)["content_hash"]} for member in members]
-    save_uncertain_model(uncertain, path, {"method": settings.method, "models": hashes})
+        described = {"file": files.train_store.name, "frames": "that chose the weights"}
+        uncertain = calibrate(uncertain, held_out, data=described)
+    origins = [
+        {"file": str(member.relative_to(files.directory)), "content_hash": inspect_model(member)["content_hash"]}
+        for member in members
+    ]
+    save_uncertain_model(uncertain, path, {"method": settings.method, "models": origins})
 
 
 def test(files: CampaignFiles, number: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from adiabat.campaigns.active import data_store, spool
 from adiabat.campaigns.active.creation import create_campaign
@@ -19,10 +20,13 @@ from adiabat.campaigns.active.database import Database
 from adiabat.campaigns.active.driver import run_campaign
 from adiabat.campaigns.active.spool import Spool
 from adiabat.campaigns.active.summary import summarise
+from adiabat.cli.main import app
 from adiabat.core.errors import ConfigError, EngineError, LabelError, StoreError
 from adiabat.data.record import Record
 from adiabat.data.store import DatasetStore
 from adiabat.reports.campaign_report import campaign_page
+from adiabat.uncertainty.interface import UncertainModel
+from adiabat.uncertainty.package import load_any_model
 from page_outline import Outline
 from small_campaigns import CountedEngine, campaign_config, copper_cells, finished_calls
 
@@ -73,6 +77,27 @@ def test_each_label_is_what_the_engine_gives_and_says_where_it_comes_from(whole:
         np.testing.assert_array_equal(record.labels["forces"], expected.labels["forces"])
         assert record.provenance.source == "copper"
         assert record.provenance.settings_hash == expected.provenance.settings_hash
+
+
+@pytest.mark.parametrize(("method", "n_models"), [("ensemble", 2), ("shallow-ensemble", 1), ("last-layer", 1)])
+def test_a_rounds_model_knows_its_uncertainty_and_can_be_inspected(tmp_path: Path, method: str, n_models: int) -> None:
+    train = {"uncertainty": {"method": method, "members": 2}, "validation": 0.5}
+    campaign = made(tmp_path, initial={"n": 8}, train=train, test={"share": 0.1}, stop={"max_rounds": 1})
+    run_campaign(campaign)
+    rounds = summarise(campaign)["rounds"]
+    assert not rounds[0]["uncertainties"]
+    assert len(rounds[1]["uncertainties"]) == 6
+    assert min(rounds[1]["uncertainties"]) > 0
+    model = load_any_model(campaign / "model.safetensors")
+    assert isinstance(model, UncertainModel)
+    assert model.method == method
+    assert model.calibration.forces.n_frames >= 5
+    shown = CliRunner().invoke(app, ["model", "inspect", str(campaign / "model.safetensors")])
+    assert shown.exit_code == 0, shown.output
+    assert shown.output.count("made from") == n_models
+    assert "train.lmdb" in shown.output
+    plain = CliRunner().invoke(app, ["model", "inspect", str(campaign / "rounds/001/member-0/model.safetensors")])
+    assert "made from" not in plain.output, "control: a plain model is made from none"
 
 
 def test_errors_are_in_our_units_and_of_both_models_on_one_test_set(whole: Path) -> None:
