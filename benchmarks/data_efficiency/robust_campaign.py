@@ -69,6 +69,8 @@ class CountedEngine(Engine):
     def _compute(self, structure: Structure, targets: frozenset[str]) -> Labels:
         self._note("begin", structure)
         time.sleep(self.seconds)
+        while (free := _worker_to_be_killed(Path(self.log))) is not None and os.getppid() != free:
+            time.sleep(0.02)
         labels = registry.create_engine(self.inner).label(structure, sorted(targets)).labels
         self._note("end", structure)
         return labels
@@ -84,6 +86,18 @@ registry.ENGINES["counted"] = CountedEngine  # type: ignore[index]  # workers im
 def calls(log: Path) -> list[list[str]]:
     """Word, structure and process of each line."""
     return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def _hold(log: Path) -> Path:
+    """While it is there, calls of all workers wait but of the one whose nanny it names."""
+    return log.with_suffix(".hold")
+
+
+def _worker_to_be_killed(log: Path) -> int | None:
+    try:
+        return int(_hold(log).read_text() or 0)
+    except FileNotFoundError:
+        return None
 
 
 def n_done(log: Path) -> int:
@@ -162,7 +176,10 @@ class Cluster:
         )  # fmt: skip
 
     def kill_worker(self, log: Path, number: int) -> int:
-        """Kill −9 the process of one worker in the middle of a call; its nanny starts another. Returns its pid."""
+        """Kill −9 the process of one worker in the middle of a call; its nanny starts another. Returns its pid.
+
+        The others wait in their calls until then: they would do all that is left while this one is still starting.
+        """
         nanny = psutil.Process(self.workers[number].pid)
 
         def busy() -> int | None:
@@ -171,8 +188,10 @@ class Cluster:
             open_calls = [int(line[2]) for line in calls(log) if line[0] == "begin" and not ended[line[1]]]
             return next((pid for pid in reversed(open_calls) if pid in children), None)
 
+        _hold(log).write_text(str(nanny.pid))
         pid = wait_until(busy, f"a call on worker {number}")
         os.kill(pid, signal.SIGKILL)
+        _hold(log).unlink()
         return pid
 
     def restart_scheduler(self) -> None:
@@ -285,6 +304,8 @@ def main() -> None:
                 create_campaign(config(arguments, starts, log, place), campaign)
                 done = disturbed(campaign, log, cluster, arguments.labels)
             finally:
+                for driver in DRIVERS:
+                    driver.kill()
                 cluster.close()
         results[kind] = {**result(campaign, log), "seconds": time.monotonic() - begun, "done": done}
     same = results["undisturbed"]["stores"] == results["disturbed"]["stores"]

@@ -164,7 +164,7 @@ def test_a_slurm_job_has_one_worker_with_one_task_and_all_cores(tmp_path: Path) 
     config = ClusterConfig(
         kind="slurm", workers=3, cores=8, memory="16GB", walltime="12:00:00", queue="main",
         options={"account": "abc", "job_script_prologue": ["module load cp2k"],
-                 "scheduler_options": {"host": "127.0.0.1", "dashboard_address": None}},
+                 "scheduler_options": {"host": "127.0.0.1"}},
     )  # fmt: skip
     cluster = batch_cluster(config, tmp_path, "copper")
     try:
@@ -181,7 +181,7 @@ def test_a_slurm_job_has_one_worker_with_one_task_and_all_cores(tmp_path: Path) 
 def test_a_pbs_job_asks_for_the_same_in_its_own_words(tmp_path: Path) -> None:
     config = ClusterConfig(
         kind="pbs", workers=3, cores=8, memory="16GB", walltime="12:00:00", queue="main",
-        options={"scheduler_options": {"host": "127.0.0.1", "dashboard_address": None}},
+        options={"scheduler_options": {"host": "127.0.0.1"}},
     )  # fmt: skip
     cluster = batch_cluster(config, tmp_path, "copper")
     try:

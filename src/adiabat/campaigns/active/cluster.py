@@ -7,6 +7,8 @@ from typing import Any
 from adiabat.campaigns.active.config import ClusterConfig
 from adiabat.core.errors import ConfigError, MissingExtraError
 
+_ANY_PORT = ":0"
+"""Of the scheduler's web server: several campaigns may share a machine, where dask's own choice is soon taken."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -72,6 +74,7 @@ def batch_cluster(config: ClusterConfig, directory: Path, name: str) -> Any:
     options["job_script_prologue"] = [*threads, *options.get("job_script_prologue", ())]
     options.setdefault("log_directory", str(directory / "cluster"))
     options.setdefault("local_directory", str(directory / "cluster"))
+    options["scheduler_options"] = {"dashboard_address": _ANY_PORT, **options.get("scheduler_options", {})}
     common = {"queue": config.queue, "cores": 1, "processes": 1, "memory": config.memory, "job_name": name, **options}
     if config.walltime is not None:
         common["walltime"] = config.walltime
@@ -87,7 +90,7 @@ def _local(config: ClusterConfig, directory: Path, options: dict[str, Any]) -> A
         "threads_per_worker": 1,
         "processes": True,
         "memory_limit": config.memory,
-        "dashboard_address": None,
+        "dashboard_address": _ANY_PORT,
         "local_directory": str(directory / "cluster"),
         "env": {variable: str(config.cores) for variable in _THREADS},
         "silence_logs": 50,  # what matters is said by the campaign
